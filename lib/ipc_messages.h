@@ -1,0 +1,340 @@
+/*
+ * Every message on every local socket of the suite: the map of who says what to whom.
+ *
+ * From these lines come the structs, ipc_put_*() and ipc_get_*() (ipc.h), the
+ * names in the log, and pennypost-ipc(7).  A code is never reused; a changed
+ * field list gets a new code.  Limits are octets for slices, the largest value
+ * for numbers.  A frame that breaks them ends that connection, never the daemon.
+ *
+ * Sockets, <listener>-<role>, in run-dir; each accepts the codes of its role alone:
+ *	queue-submit	smtpd, deliver, sendmail: new messages			01xx
+ *	queue-deliver	deliver: takes jobs, gives results			02xx
+ *	queue-relay	relay: the same						02xx
+ *	queue-control	pennypost, mailq (admin): look and steer		03xx
+ *	auth-login	smtpd, imapd, pop3d (fronts): may this one log in	04xx
+ *	auth-ticket	imapd, pop3d (parents): which mailbox is this		05xx
+ *	(pair)		front and parent of imapd/pop3d, parent and user's process	06xx
+ *	pennypost-control	pennypost: to the master			07xx
+ *	(pair)		a process and its broker (broker.h)			08xx
+ *	(pair)		parts of auth (09xx) and of deliver (0axx) among themselves
+ */
+#ifndef PP_IPC_MESSAGES_H
+#define PP_IPC_MESSAGES_H
+
+#define U8	UINT8_MAX
+#define U16	UINT16_MAX
+#define U32	UINT32_MAX
+#define U64	UINT64_MAX
+
+/* The first frame each way on every connection. */
+#define IPC_HELLO(F)								\
+	F(u16,   version,     U16, "IPC_VERSION of the sender")			\
+	F(slice, program,     32,  "name of the sender: smtpd, sendmail ...")
+
+/* ---- queue-submit ---- */
+
+#define IPC_SUBMIT_LEASE(F)	/* give me ids for messages to come */		\
+	F(u16,   count,       1024, "how many")
+#define IPC_SUBMIT_IDS(F)							\
+	F(u64,   first,       U64, "first queue id; first .. first+count-1 are the asker's")	\
+	F(u16,   count,       1024, "how many")
+
+#define IPC_SUBMIT_RCPTS(F)	/* recipients that do not fit in the submit frame; sent before it */	\
+	F(u64,   qid,         U64, "queue id")					\
+	F(slice, rcpts,       IPC_RCPTS_MAX, "list of rcpt")
+
+#define IPC_SUBMIT_FILE_OPEN(F)	/* content is larger than IPC_INLINE_MAX */	\
+	F(u64,   qid,         U64, "queue id")
+#define IPC_SUBMIT_FILE(F)	/* answer; carries a write-only descriptor when OK */	\
+	F(u64,   qid,         U64, "queue id")					\
+	F(u8,    verdict,     2,   "enum verdict")
+
+/*
+ * The message.  A submit with an id that the queue knows already (a repeat
+ * after a lost connection) is answered OK and not stored twice.
+ */
+#define IPC_SUBMIT(F)								\
+	F(u64,   qid,         U64, "queue id, leased")				\
+	F(u8,    origin,      3,   "enum ipc_origin")				\
+	F(u8,    body_8bit,   1,   "BODY=8BITMIME")				\
+	F(u8,    in_file,     1,   "content was written to the file of submit_file")	\
+	F(u64,   received_usec, U64, "when the transaction began, since 1970")	\
+	F(slice, sender,      320, "reverse-path, empty for <>")		\
+	F(slice, rcpts,       IPC_RCPTS_MAX, "list of rcpt")			\
+	F(slice, envid,       100, "DSN ENVID, decoded; may be empty")		\
+	F(u8,    ret,         2,   "DSN RET: 0 not given, 1 FULL, 2 HDRS")	\
+	F(slice, login,       320, "authenticated user, or empty")		\
+	F(slice, client_name, 255, "as logged")					\
+	F(slice, client_address, 64, "as logged")				\
+	F(slice, helo,        255, "as given")					\
+	F(slice, protocol,    16,  "SMTP, ESMTPSA, LMTP ... (RFC 3848)")	\
+	F(slice, message_id,  998, "Message-ID: of the content, or empty")	\
+	F(slice, content,     IPC_INLINE_MAX, "with our Received:, CRLF lines; empty when in_file")
+#define IPC_SUBMIT_RESULT(F)							\
+	F(u64,   qid,         U64, "queue id")					\
+	F(u8,    verdict,     2,   "OK: durable.  TEMP, PERM: nothing was kept")	\
+	F(slice, text,        200, "why not, for the log")
+#define IPC_SUBMIT_ABORT(F)	/* forget the file and the rcpts of this id; no answer */	\
+	F(u64,   qid,         U64, "queue id")
+
+enum ipc_origin { ORIGIN_SMTP, ORIGIN_LMTP, ORIGIN_LOCAL, ORIGIN_GENERATED };
+enum ipc_hint { HINT_UNKNOWN, HINT_LOCAL, HINT_REMOTE };
+#define NOTIFY_NEVER	1
+#define NOTIFY_SUCCESS	2
+#define NOTIFY_FAILURE	4
+#define NOTIFY_DELAY	8
+
+#define IPC_RCPT(F)		/* element of submit.rcpts */			\
+	F(slice, addr,        320, "forward-path, canonical for local domains")	\
+	F(u8,    hint,        2,   "enum ipc_hint: where it goes, if known")	\
+	F(u8,    notify,      15,  "NOTIFY_* bits; 0 not given")		\
+	F(slice, orcpt,       500, "DSN ORCPT, decoded, with its type; may be empty")
+
+/* ---- queue-deliver, queue-relay ---- */
+
+#define IPC_JOB_READY(F)	/* I can take so many more jobs */		\
+	F(u16,   slots,       1024, "added to what was said before")
+#define IPC_JOB(F)								\
+	F(u64,   job,         U64, "echoed in the results")			\
+	F(u64,   qid,         U64, "queue id")					\
+	F(u8,    repeat,      1,   "may have been done before: a crash or a retry came between")	\
+	F(u8,    in_file,     1,   "content is in the read-only descriptor that comes along")	\
+	F(u8,    body_8bit,   1,   "content may hold 8-bit octets")		\
+	F(u64,   arrival_usec, U64, "when queue made it durable, since 1970")	\
+	F(u64,   size,        U64, "octets of content")				\
+	F(slice, sender,      320, "envelope sender, empty for <>")		\
+	F(slice, envid,       100, "DSN ENVID")					\
+	F(u8,    ret,         2,   "DSN RET")					\
+	F(slice, client_address, 64, "where it came from; for command environments")	\
+	F(slice, rcpts,       IPC_RCPTS_MAX, "list of job_rcpt")		\
+	F(slice, content,     IPC_INLINE_MAX, "empty when in_file")
+#define IPC_JOB_RCPT(F)		/* element of job.rcpts */			\
+	F(u32,   index,       U32, "number of the recipient within the message")	\
+	F(slice, addr,        320, "to deliver to")				\
+	F(slice, orig_to,     320, "what the client gave, before aliases")	\
+	F(u8,    final,       1,   "an alias target: a mailbox or an action, not to be expanded again")	\
+	F(u8,    notify,      15,  "NOTIFY_* bits")				\
+	F(slice, orcpt,       500, "DSN ORCPT")
+#define IPC_JOB_RESULTS(F)	/* all recipients of one job */			\
+	F(u64,   job,         U64, "as given")					\
+	F(u64,   qid,         U64, "queue id")					\
+	F(slice, results,     (96 * 1024), "list of job_result")
+#define IPC_JOB_RESULT(F)	/* element of job_results.results */		\
+	F(u32,   index,       U32, "as given")					\
+	F(u8,    outcome,     4,   "enum ipc_outcome")				\
+	F(slice, dsn,         16,  "enhanced code, RFC 3463")			\
+	F(slice, relay,       300, "virtual, local, none, or host[address]:port")	\
+	F(slice, text,        1000, "what happened, for log, mailq and DSN; the remote's words")	\
+	F(slice, remote,      255, "host that said it, for the DSN; empty: ourselves")	\
+	F(u32,   connect_usec, U32, "delays= c")				\
+	F(u32,   transfer_usec, U32, "delays= d")				\
+	F(slice, targets,     (64 * 1024), "EXPANDED: list of target")
+#define IPC_TARGET(F)		/* element of job_result.targets */		\
+	F(slice, addr,        320, "mailbox, address elsewhere, or action text (/file, |command)")	\
+	F(u8,    remote,      1,   "1: relay it; 0: deliver takes it again with final=1")	\
+	F(u8,    new_sender,  1,   "sender replaces the envelope sender (owner- alias)")	\
+	F(slice, sender,      320, "see new_sender")
+
+enum ipc_outcome { OUTCOME_DONE, OUTCOME_DEFERRED, OUTCOME_FAILED, OUTCOME_EXPANDED, OUTCOME_DISCARDED };
+
+/* ---- queue-control ---- */
+
+#define IPC_QUEUE_LIST(F)							\
+	F(u64,   qid,         U64, "only this one; 0: all")			\
+	F(slice, sender,      320, "only from; empty: any")			\
+	F(slice, rcpt,        320, "only to; empty: any")
+#define IPC_QUEUE_ITEM(F)	/* one a message, oldest first */		\
+	F(u64,   qid,         U64, "queue id")					\
+	F(u8,    state,       3,   "enum ipc_state")				\
+	F(u8,    forced_expire, 1, "to be given up at the next chance")		\
+	F(u64,   arrival_usec, U64, "since 1970")				\
+	F(u64,   size,        U64, "octets")					\
+	F(slice, sender,      320, "empty for <>")				\
+	F(slice, rcpts,       (96 * 1024), "list of queue_rcpt: those not done yet; a further item of the same id may follow")
+#define IPC_QUEUE_RCPT(F)	/* element of queue_item.rcpts */		\
+	F(slice, addr,        320, "recipient")					\
+	F(slice, orig_to,     320, "before aliases")				\
+	F(slice, reason,      1000, "why it waits; empty: not tried yet")	\
+	F(u64,   next_utc,    U64, "seconds since 1970 of the next attempt")	\
+	F(u32,   attempts,    U32, "so far")
+#define IPC_QUEUE_END(F)	/* ends a list, a trace, and answers queue_do */	\
+	F(u8,    verdict,     2,   "OK; PERM: no such message or not allowed; TEMP: try again")	\
+	F(u64,   count,       U64, "messages listed or changed")		\
+	F(slice, text,        500, "what went wrong")
+enum ipc_state { STATE_WAITING, STATE_ACTIVE, STATE_HELD, STATE_DEFERRED };
+
+#define IPC_QUEUE_DO(F)								\
+	F(u8,    action,      5,   "enum ipc_action")				\
+	F(u64,   qid,         U64, "this one; 0: by sender/rcpt, or all if both are empty")	\
+	F(slice, sender,      320, "only from")					\
+	F(slice, rcpt,        320, "only to")
+enum ipc_action { ACTION_HOLD, ACTION_RELEASE, ACTION_RETRY, ACTION_DELETE, ACTION_EXPIRE, ACTION_COMPACT };
+
+#define IPC_QUEUE_EXPORT(F)	/* answer: queue_content, or queue_end with PERM */	\
+	F(u64,   qid,         U64, "queue id")
+#define IPC_QUEUE_CONTENT(F)	/* carries a read-only descriptor with the message (a memfd or its file) */	\
+	F(u64,   qid,         U64, "queue id")					\
+	F(u64,   size,        U64, "octets")
+
+#define IPC_QUEUE_TRACE(F)	/* answers: trace_event ..., queue_end */	\
+	F(slice, key,         998, "queue id, Message-ID with or without <>, or address")
+#define IPC_TRACE_EVENT(F)							\
+	F(u64,   usec,        U64, "when, since 1970")				\
+	F(u64,   qid,         U64, "of which message")				\
+	F(u8,    kind,        U8,  "enum trace_kind (lib/trace.h)")		\
+	F(slice, sender,      320, "")						\
+	F(slice, rcpt,        320, "")						\
+	F(slice, orig_to,     320, "")						\
+	F(slice, host,        300, "client or remote")				\
+	F(slice, dsn,         16,  "")						\
+	F(slice, text,        1000, "the remote's words, the rule, the file")	\
+	F(u64,   other,       U64, "the child or parent message, 0: none")
+
+#define IPC_QUEUE_STATUS(F)							\
+	F(u8,    unused,      0,   "")
+#define IPC_QUEUE_FIGURES(F)	/* the ledger: accepted + injected + generated + expanded = the rest; recipients, not messages */	\
+	F(u64,   accepted,    U64, "recipients taken by SMTP and LMTP")		\
+	F(u64,   injected,    U64, "by sendmail and the drop folder")		\
+	F(u64,   generated,   U64, "bounces and other mail of our own")		\
+	F(u64,   expanded,    U64, "added by aliases, less the alias itself")	\
+	F(u64,   delivered,   U64, "into mailboxes, files and commands")	\
+	F(u64,   relayed,     U64, "to other hosts")				\
+	F(u64,   bounced,     U64, "given up, expired ones included")		\
+	F(u64,   discarded,   U64, "by a rule, by the administrator, or a bounce that could not be delivered")	\
+	F(u64,   queued,      U64, "still here")				\
+	F(u64,   messages,    U64, "messages here")				\
+	F(u64,   held,        U64, "of them on hold")				\
+	F(u64,   log_octets,  U64, "size of all segments and files")		\
+	F(u32,   segments,    U32, "log segments")				\
+	F(u32,   set_aside,   U32, "damaged parts kept as files (*.bad)")
+
+/* ---- auth-login ---- */
+
+#define IPC_AUTH_REQUEST(F)							\
+	F(u32,   id,          U32, "echoed")					\
+	F(slice, service,     16,  "smtp, imap, pop3")				\
+	F(slice, method,      16,  "PLAIN, LOGIN, USER")			\
+	F(slice, user,        320, "as given")					\
+	F(slice, password,    1024, "as given")					\
+	F(slice, client_address, 64, "for PAM_RHOST and the log")		\
+	F(u8,    tls,         1,   "")
+#define IPC_AUTH_RESULT(F)							\
+	F(u32,   id,          U32, "as given")					\
+	F(u8,    verdict,     2,   "OK; PERM: no; TEMP: cannot tell now")	\
+	F(u8,    reason,      4,   "enum ipc_auth_reason")			\
+	F(slice, user,        320, "the login, canonical; only when OK")	\
+	F(slice, ticket,      32,  "imap and pop3: to be redeemed once within 30 s by the parent")
+enum ipc_auth_reason { AUTH_REASON_NONE, AUTH_REASON_CREDENTIALS, AUTH_REASON_EXPIRED, AUTH_REASON_UNAVAILABLE, AUTH_REASON_DISABLED };
+
+/* ---- auth-ticket ---- */
+
+#define IPC_TICKET_REDEEM(F)							\
+	F(u32,   id,          U32, "echoed")					\
+	F(slice, service,     16,  "imap, pop3")				\
+	F(slice, ticket,      32,  "from auth_result by way of the front")
+#define IPC_TICKET_MAILBOX(F)							\
+	F(u32,   id,          U32, "as given")					\
+	F(u8,    verdict,     2,   "OK, or PERM: unknown, used or too old")	\
+	F(slice, user,        320, "canonical login: the key of the user's process")	\
+	F(u8,    system,      1,   "1: a user of the machine, home is absolute; 0: home is below mail-root")	\
+	F(slice, home,        1024, "folder that holds Maildir/: example.org/alice, or /home/alice")	\
+	F(u32,   uid,         U32, "to run as (0xffffffff: pp-vmail)")		\
+	F(u32,   gid,         U32, "the same")					\
+	F(u64,   quota,       U64, "octets, 0: none")
+
+/* ---- front, parent and user's process of imapd and pop3d ---- */
+
+#define IPC_SESSION_START(F)	/* front to parent; carries the plain end of the connection */	\
+	F(u32,   id,          U32, "echoed")					\
+	F(slice, ticket,      32,  "from auth")					\
+	F(slice, greeting,    1024, "IMAP: the tag to complete; POP3: empty")	\
+	F(slice, client_address, 64, "for the log")				\
+	F(slice, session,     32,  "for the log")				\
+	F(u8,    tls,         1,   "")
+#define IPC_SESSION_STARTED(F)	/* parent to front */				\
+	F(u32,   id,          U32, "as given")					\
+	F(u8,    verdict,     2,   "OK: the user's process has the connection")	\
+	F(u32,   pid,         U32, "of the user's process")
+#define IPC_USER_MAILBOX(F)	/* parent to a new user's process, first frame */	\
+	F(slice, user,        320, "login")					\
+	F(u64,   quota,       U64, "octets, 0: none")
+#define IPC_USER_SESSION(F)	/* parent to user's process; carries the connection */	\
+	F(slice, greeting,    1024, "see session_start")			\
+	F(slice, client_address, 64, "")					\
+	F(slice, session,     32,  "")						\
+	F(u8,    tls,         1,   "")
+#define IPC_USER_SESSIONS(F)	/* user's process to parent: how many it has now */	\
+	F(u32,   count,       U32, "0 and idle: it may be told to end")
+
+/* ---- pennypost-control ---- */
+
+#define IPC_MASTER_DO(F)							\
+	F(u8,    action,      4,   "enum ipc_master_action")
+enum ipc_master_action { MASTER_STATUS, MASTER_STOP, MASTER_RELOAD, MASTER_REOPEN_LOGS, MASTER_PRIVS };
+#define IPC_MASTER_DAEMON(F)	/* one a daemon, then master_done */		\
+	F(slice, name,        32,  "")						\
+	F(u32,   pid,         U32, "0: not running")				\
+	F(u8,    state,       4,   "enum ipc_daemon_state")			\
+	F(u64,   since_usec,  U64, "start of this process, since 1970")		\
+	F(u32,   restarts,    U32, "since the suite was started")		\
+	F(slice, text,        300, "last end: exit 1, signal 9 ...; back-off")
+enum ipc_daemon_state { DAEMON_STOPPED, DAEMON_STARTING, DAEMON_READY, DAEMON_STOPPING, DAEMON_BACKOFF };
+#define IPC_MASTER_DONE(F)							\
+	F(u8,    verdict,     2,   "")						\
+	F(slice, text,        1000, "what went wrong")
+
+/* ---- broker ---- */
+
+#define IPC_BROKER_CONNECT(F)	/* connect me; only names on the broker's list */	\
+	F(slice, name,        64,  "queue-submit, auth-login ...")
+#define IPC_BROKER_CONNECTED(F)	/* carries the descriptor when OK */		\
+	F(slice, name,        64,  "as asked")					\
+	F(u8,    verdict,     2,   "")
+
+#define IPC_MESSAGES(M)								\
+	/* name              code    sender     receiver  fields */		\
+	M(hello,             0x0001, any,       any,      IPC_HELLO)		\
+	M(submit_lease,      0x0101, smtpd,     queue,    IPC_SUBMIT_LEASE)	\
+	M(submit_ids,        0x0102, queue,     smtpd,    IPC_SUBMIT_IDS)	\
+	M(submit_rcpts,      0x0103, smtpd,     queue,    IPC_SUBMIT_RCPTS)	\
+	M(submit_file_open,  0x0104, smtpd,     queue,    IPC_SUBMIT_FILE_OPEN)	\
+	M(submit_file,       0x0105, queue,     smtpd,    IPC_SUBMIT_FILE)	\
+	M(submit,            0x0106, smtpd,     queue,    IPC_SUBMIT)		\
+	M(submit_result,     0x0107, queue,     smtpd,    IPC_SUBMIT_RESULT)	\
+	M(submit_abort,      0x0108, smtpd,     queue,    IPC_SUBMIT_ABORT)	\
+	M(job_ready,         0x0201, deliver,   queue,    IPC_JOB_READY)	\
+	M(job,               0x0202, queue,     deliver,  IPC_JOB)		\
+	M(job_results,       0x0203, deliver,   queue,    IPC_JOB_RESULTS)	\
+	M(queue_list,        0x0301, pennypost, queue,    IPC_QUEUE_LIST)	\
+	M(queue_item,        0x0302, queue,     pennypost, IPC_QUEUE_ITEM)	\
+	M(queue_end,         0x0303, queue,     pennypost, IPC_QUEUE_END)	\
+	M(queue_do,          0x0304, pennypost, queue,    IPC_QUEUE_DO)		\
+	M(queue_export,      0x0305, pennypost, queue,    IPC_QUEUE_EXPORT)	\
+	M(queue_content,     0x0306, queue,     pennypost, IPC_QUEUE_CONTENT)	\
+	M(queue_trace,       0x0307, pennypost, queue,    IPC_QUEUE_TRACE)	\
+	M(trace_event,       0x0308, queue,     pennypost, IPC_TRACE_EVENT)	\
+	M(queue_status,      0x0309, pennypost, queue,    IPC_QUEUE_STATUS)	\
+	M(queue_figures,     0x030a, queue,     pennypost, IPC_QUEUE_FIGURES)	\
+	M(auth_request,      0x0401, smtpd,     auth,     IPC_AUTH_REQUEST)	\
+	M(auth_result,       0x0402, auth,      smtpd,    IPC_AUTH_RESULT)	\
+	M(ticket_redeem,     0x0501, imapd,     auth,     IPC_TICKET_REDEEM)	\
+	M(ticket_mailbox,    0x0502, auth,      imapd,    IPC_TICKET_MAILBOX)	\
+	M(session_start,     0x0601, imapd,     imapd,    IPC_SESSION_START)	\
+	M(session_started,   0x0602, imapd,     imapd,    IPC_SESSION_STARTED)	\
+	M(user_mailbox,      0x0603, imapd,     imapd,    IPC_USER_MAILBOX)	\
+	M(user_session,      0x0604, imapd,     imapd,    IPC_USER_SESSION)	\
+	M(user_sessions,     0x0605, imapd,     imapd,    IPC_USER_SESSIONS)	\
+	M(master_do,         0x0701, pennypost, pennypost, IPC_MASTER_DO)	\
+	M(master_daemon,     0x0702, pennypost, pennypost, IPC_MASTER_DAEMON)	\
+	M(master_done,       0x0703, pennypost, pennypost, IPC_MASTER_DONE)	\
+	M(broker_connect,    0x0801, any,       any,      IPC_BROKER_CONNECT)	\
+	M(broker_connected,  0x0802, any,       any,      IPC_BROKER_CONNECTED)
+
+#define IPC_ELEMENTS(E)								\
+	E(rcpt,        IPC_RCPT)						\
+	E(job_rcpt,    IPC_JOB_RCPT)						\
+	E(job_result,  IPC_JOB_RESULT)						\
+	E(target,      IPC_TARGET)						\
+	E(queue_rcpt,  IPC_QUEUE_RCPT)
+
+#endif
