@@ -1,0 +1,197 @@
+#include "log.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "buf.h"
+
+#define LINE_MAX_OCTETS 4000	/* below PIPE_BUF: lines of several processes never mix */
+
+/* The one global of the suite: a process has one log. */
+static struct {
+	struct log_setup	setup;
+	char			host[64];	/* short host name */
+	uint64_t		dropped;	/* lines that found no room */
+} log = { .setup = { .tag = "pennypost", .program = "pennypost", .fd = 2 } };
+
+void
+log_setup(const struct log_setup *setup)
+{
+	struct slice host = slice_of(setup->hostname == NULL ? "localhost" : setup->hostname);
+	struct slice name = slice_cut(&host, '.');
+
+	log.setup = *setup;
+	(void)slice_text(slice_sub(name, 0, sizeof(log.host) - 1), log.host, sizeof(log.host));
+}
+
+/* Printable ASCII, everything else '?': one event is one line, whatever a peer said. */
+static void
+put_clean(struct buf *out, struct slice s)
+{
+	for (size_t i = 0; i < s.len; i++)
+		(void)buf_char(out, s.ptr[i] >= ' ' && s.ptr[i] <= '~' ? s.ptr[i] : '?');
+}
+
+static void
+put_json_text(struct buf *out, struct slice s)
+{
+	(void)buf_char(out, '"');
+	for (size_t i = 0; i < s.len; i++) {
+		char c = s.ptr[i] >= ' ' && s.ptr[i] <= '~' ? s.ptr[i] : '?';
+
+		if (c == '"' || c == '\\')
+			(void)buf_char(out, '\\');
+		(void)buf_char(out, c);
+	}
+	(void)buf_char(out, '"');
+}
+
+static void
+put_frame(struct buf *out, const char *program)
+{
+	time_t now = time(NULL);
+	struct tm tm;
+	char stamp[32];
+
+	/* UTC if the zone file is out of reach; localtime_r reads it once, before confinement. */
+	if (localtime_r(&now, &tm) == NULL || strftime(stamp, sizeof(stamp), "%b %e %H:%M:%S", &tm) == 0)
+		stamp[0] = '\0';
+	(void)buf_fmt(out, "%s %s %s/%s[%ld]: ", stamp, log.host, log.setup.tag, program, (long)getpid());
+}
+
+static void
+put_json_frame(struct buf *out, const char *program, const char *event)
+{
+	struct timespec now;
+	struct tm tm;
+	char stamp[32];
+
+	(void)clock_gettime(CLOCK_REALTIME, &now);
+	if (gmtime_r(&now.tv_sec, &tm) == NULL || strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%S", &tm) == 0)
+		stamp[0] = '\0';
+	(void)buf_fmt(out, "{\"time\":\"%s.%06ldZ\",\"host\":\"%s\",\"program\":\"%s\",\"pid\":%ld,\"event\":\"%s\"",
+	    stamp, now.tv_nsec / 1000, log.host, program, (long)getpid(), event);
+}
+
+/* A line that finds no room is counted, not waited for: the log must not stop the mail. */
+static bool
+write_line(struct buf *line)
+{
+	ssize_t n;
+
+	if (line->full)		/* too long: cut, so that the newline has room */
+		line->full = false;
+	line->cap++;
+	(void)buf_char(line, '\n');
+	do
+		n = write(log.setup.fd, line->ptr, line->len);
+	while (n == -1 && errno == EINTR);
+	return n == (ssize_t)line->len;
+}
+
+static void
+emit(struct buf *line)
+{
+	if (log.dropped > 0) {
+		struct buf note;
+
+		buf_init(&note, LINE_MAX_OCTETS);
+		if (log.setup.json) {
+			put_json_frame(&note, log.setup.program, "log-dropped");
+			(void)buf_fmt(&note, ",\"lines\":%llu}", (unsigned long long)log.dropped);
+		} else {
+			put_frame(&note, log.setup.program);
+			(void)buf_fmt(&note, "warning: %llu log lines were dropped: the log could not be written",
+			    (unsigned long long)log.dropped);
+		}
+		if (write_line(&note))
+			log.dropped = 0;
+		buf_clear(&note);
+	}
+	if (!write_line(line))
+		log.dropped++;
+}
+
+static void
+say(enum log_level level, const char *fmt, va_list ap)
+{
+	static const char *const prefix[] = { "debug: ", "", "warning: ", "error: " };
+	static const char *const name[] = { "debug", "info", "warning", "error" };
+	struct buf text, line;
+
+	if (log.setup.fd == -1 || (level == LOG_LEVEL_DEBUG && !log.setup.debug))
+		return;
+	buf_init(&text, LINE_MAX_OCTETS / 2);
+	buf_init(&line, LINE_MAX_OCTETS);
+	(void)buf_vfmt(&text, fmt, ap);
+	if (log.setup.json) {
+		put_json_frame(&line, log.setup.program, "say");
+		(void)buf_fmt(&line, ",\"level\":\"%s\",\"text\":", name[level]);
+		put_json_text(&line, buf_slice_of(&text));
+		(void)buf_char(&line, '}');
+	} else {
+		put_frame(&line, log.setup.program);
+		(void)buf_text(&line, prefix[level]);
+		put_clean(&line, buf_slice_of(&text));
+	}
+	emit(&line);
+	buf_clear(&text);
+	buf_clear(&line);
+}
+
+void
+log_say(enum log_level level, const char *fmt, ...)
+{
+	int saved = errno;
+	va_list ap;
+
+	va_start(ap, fmt);
+	say(level, fmt, ap);
+	va_end(ap);
+	errno = saved;
+}
+
+_Noreturn void
+log_fatal(int code, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	say(LOG_LEVEL_ERROR, fmt, ap);
+	va_end(ap);
+	exit(code);
+}
+
+void
+log_event(const char *program, const char *event, struct slice text,
+    const struct log_field *fields, size_t n)
+{
+	struct buf line;
+
+	if (log.setup.fd == -1)
+		return;
+	buf_init(&line, LINE_MAX_OCTETS);
+	if (log.setup.json) {
+		put_json_frame(&line, program, event);
+		for (size_t i = 0; i < n; i++) {
+			if (fields[i].name == NULL)
+				continue;
+			(void)buf_fmt(&line, ",\"%s\":", fields[i].name);
+			if (fields[i].text.ptr == NULL)
+				(void)buf_fmt(&line, "%lld", (long long)fields[i].number);
+			else
+				put_json_text(&line, slice_sub(fields[i].text, 0, 1000));
+		}
+		(void)buf_char(&line, '}');
+	} else {
+		put_frame(&line, program);
+		put_clean(&line, slice_sub(text, 0, LINE_MAX_OCTETS - 200));
+	}
+	emit(&line);
+	buf_clear(&line);
+}
