@@ -255,16 +255,19 @@ enum ipc_auth_reason { AUTH_REASON_NONE, AUTH_REASON_CREDENTIALS, AUTH_REASON_EX
 	F(u32,   id,          U32, "as given")					\
 	F(u8,    verdict,     2,   "OK: the user's process has the connection")	\
 	F(u32,   pid,         U32, "of the user's process")
-#define IPC_USER_MAILBOX(F)	/* parent to a new user's process, first frame */	\
-	F(slice, user,        320, "login")					\
-	F(u64,   quota,       U64, "octets, 0: none")
+#define IPC_FRONT_DO(F)		/* parent to front; BROKER carries the front's end of a new broker */	\
+	F(u8,    action,      2,   "enum ipc_front_action")
+enum ipc_front_action { FRONT_DRAIN, FRONT_END, FRONT_BROKER };
 #define IPC_USER_SESSION(F)	/* parent to user's process; carries the connection */	\
 	F(slice, greeting,    1024, "see session_start")			\
 	F(slice, client_address, 64, "")					\
 	F(slice, session,     32,  "")						\
 	F(u8,    tls,         1,   "")
-#define IPC_USER_SESSIONS(F)	/* user's process to parent: how many it has now */	\
-	F(u32,   count,       U32, "0 and idle: it may be told to end")
+#define IPC_USER_SESSIONS(F)	/* user's process to parent, at its start, after each user_session and when one ends */	\
+	F(u32,   count,       U32, "open now; 0: it may be told to end when idle long enough")	\
+	F(u32,   received,    U32, "user_session frames so far; a report older than the last frame sent is void")
+#define IPC_USER_END(F)		/* parent to user's process: say BYE to all, then end */	\
+	F(u8,    unused,      0,   "")
 
 /* ---- pennypost-control ---- */
 
@@ -321,9 +324,10 @@ enum ipc_daemon_state { DAEMON_STOPPED, DAEMON_STARTING, DAEMON_READY, DAEMON_ST
 	M(ticket_mailbox,    0x0502, auth,      imapd,    IPC_TICKET_MAILBOX)	\
 	M(session_start,     0x0601, imapd,     imapd,    IPC_SESSION_START)	\
 	M(session_started,   0x0602, imapd,     imapd,    IPC_SESSION_STARTED)	\
-	M(user_mailbox,      0x0603, imapd,     imapd,    IPC_USER_MAILBOX)	\
+	M(front_do,          0x0606, imapd,     imapd,    IPC_FRONT_DO)		\
 	M(user_session,      0x0604, imapd,     imapd,    IPC_USER_SESSION)	\
 	M(user_sessions,     0x0605, imapd,     imapd,    IPC_USER_SESSIONS)	\
+	M(user_end,          0x0607, imapd,     imapd,    IPC_USER_END)		\
 	M(master_do,         0x0701, pennypost, pennypost, IPC_MASTER_DO)	\
 	M(master_daemon,     0x0702, pennypost, pennypost, IPC_MASTER_DAEMON)	\
 	M(master_done,       0x0703, pennypost, pennypost, IPC_MASTER_DONE)	\
