@@ -17,7 +17,7 @@ static struct {
 	struct log_setup	setup;
 	char			host[64];	/* short host name */
 	uint64_t		dropped;	/* lines that found no room */
-} log = { .setup = { .tag = "pennypost", .program = "pennypost", .fd = 2 } };
+} state = { .setup = { .tag = "pennypost", .program = "pennypost", .fd = 2 } };
 
 void
 log_setup(const struct log_setup *setup)
@@ -25,8 +25,9 @@ log_setup(const struct log_setup *setup)
 	struct slice host = slice_of(setup->hostname == NULL ? "localhost" : setup->hostname);
 	struct slice name = slice_cut(&host, '.');
 
-	log.setup = *setup;
-	(void)slice_text(slice_sub(name, 0, sizeof(log.host) - 1), log.host, sizeof(log.host));
+	tzset();	/* the zone file is out of reach after confinement */
+	state.setup = *setup;
+	(void)slice_text(slice_sub(name, 0, sizeof(state.host) - 1), state.host, sizeof(state.host));
 }
 
 /* Printable ASCII, everything else '?': one event is one line, whatever a peer said. */
@@ -61,7 +62,7 @@ put_frame(struct buf *out, const char *program)
 	/* UTC if the zone file is out of reach; localtime_r reads it once, before confinement. */
 	if (localtime_r(&now, &tm) == NULL || strftime(stamp, sizeof(stamp), "%b %e %H:%M:%S", &tm) == 0)
 		stamp[0] = '\0';
-	(void)buf_fmt(out, "%s %s %s/%s[%ld]: ", stamp, log.host, log.setup.tag, program, (long)getpid());
+	(void)buf_fmt(out, "%s %s %s/%s[%ld]: ", stamp, state.host, state.setup.tag, program, (long)getpid());
 }
 
 static void
@@ -75,7 +76,7 @@ put_json_frame(struct buf *out, const char *program, const char *event)
 	if (gmtime_r(&now.tv_sec, &tm) == NULL || strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%S", &tm) == 0)
 		stamp[0] = '\0';
 	(void)buf_fmt(out, "{\"time\":\"%s.%06ldZ\",\"host\":\"%s\",\"program\":\"%s\",\"pid\":%ld,\"event\":\"%s\"",
-	    stamp, now.tv_nsec / 1000, log.host, program, (long)getpid(), event);
+	    stamp, now.tv_nsec / 1000, state.host, program, (long)getpid(), event);
 }
 
 /* A line that finds no room is counted, not waited for: the log must not stop the mail. */
@@ -89,7 +90,7 @@ write_line(struct buf *line)
 	line->cap++;
 	(void)buf_char(line, '\n');
 	do
-		n = write(log.setup.fd, line->ptr, line->len);
+		n = write(state.setup.fd, line->ptr, line->len);
 	while (n == -1 && errno == EINTR);
 	return n == (ssize_t)line->len;
 }
@@ -97,24 +98,24 @@ write_line(struct buf *line)
 static void
 emit(struct buf *line)
 {
-	if (log.dropped > 0) {
+	if (state.dropped > 0) {
 		struct buf note;
 
 		buf_init(&note, LINE_MAX_OCTETS);
-		if (log.setup.json) {
-			put_json_frame(&note, log.setup.program, "log-dropped");
-			(void)buf_fmt(&note, ",\"lines\":%llu}", (unsigned long long)log.dropped);
+		if (state.setup.json) {
+			put_json_frame(&note, state.setup.program, "log-dropped");
+			(void)buf_fmt(&note, ",\"lines\":%llu}", (unsigned long long)state.dropped);
 		} else {
-			put_frame(&note, log.setup.program);
+			put_frame(&note, state.setup.program);
 			(void)buf_fmt(&note, "warning: %llu log lines were dropped: the log could not be written",
-			    (unsigned long long)log.dropped);
+			    (unsigned long long)state.dropped);
 		}
 		if (write_line(&note))
-			log.dropped = 0;
+			state.dropped = 0;
 		buf_clear(&note);
 	}
 	if (!write_line(line))
-		log.dropped++;
+		state.dropped++;
 }
 
 static void
@@ -124,18 +125,18 @@ say(enum log_level level, const char *fmt, va_list ap)
 	static const char *const name[] = { "debug", "info", "warning", "error" };
 	struct buf text, line;
 
-	if (log.setup.fd == -1 || (level == LOG_LEVEL_DEBUG && !log.setup.debug))
+	if (state.setup.fd == -1 || (level == LOG_LEVEL_DEBUG && !state.setup.debug))
 		return;
 	buf_init(&text, LINE_MAX_OCTETS / 2);
 	buf_init(&line, LINE_MAX_OCTETS);
 	(void)buf_vfmt(&text, fmt, ap);
-	if (log.setup.json) {
-		put_json_frame(&line, log.setup.program, "say");
+	if (state.setup.json) {
+		put_json_frame(&line, state.setup.program, "say");
 		(void)buf_fmt(&line, ",\"level\":\"%s\",\"text\":", name[level]);
 		put_json_text(&line, buf_slice_of(&text));
 		(void)buf_char(&line, '}');
 	} else {
-		put_frame(&line, log.setup.program);
+		put_frame(&line, state.setup.program);
 		(void)buf_text(&line, prefix[level]);
 		put_clean(&line, buf_slice_of(&text));
 	}
@@ -173,10 +174,10 @@ log_event(const char *program, const char *event, struct slice text,
 {
 	struct buf line;
 
-	if (log.setup.fd == -1)
+	if (state.setup.fd == -1)
 		return;
 	buf_init(&line, LINE_MAX_OCTETS);
-	if (log.setup.json) {
+	if (state.setup.json) {
 		put_json_frame(&line, program, event);
 		for (size_t i = 0; i < n; i++) {
 			if (fields[i].name == NULL)
