@@ -96,8 +96,13 @@ void daemon_status(struct daemon *d, const char *fmt, ...) __attribute__((format
 int daemon_run(struct daemon *d);
 void daemon_end(struct daemon *d, int code);
 
-/* In a child that was forked and goes its own way: a new event base, no notify socket, no listeners. */
+/*
+ * In a child that was forked and goes its own way: a new event base, no notify
+ * socket, the log under its own name.  The sockets stay (workers share them);
+ * who must not have them calls daemon_close_sockets().
+ */
 void daemon_child(struct daemon *d, const char *name);
+void daemon_close_sockets(struct daemon *d);
 
 /* Microseconds since 1970, and of a clock that never jumps. */
 uint64_t now_usec(void);
