@@ -20,8 +20,10 @@ struct broker {
 
 /*
  * Fork it.  run_dirfd: folder of the sockets; names: NULL-terminated list of
- * those allowed; uid/gid to run as ((uid_t)-1: unchanged).  It ends when our
- * end is closed.
+ * those allowed, good as long as the broker lives; uid/gid to run as
+ * ((uid_t)-1: unchanged).  It ends when our end is closed, and only then, so a
+ * front that drains still has it.  Start it before the TLS key is read: it is a
+ * copy of this process.
  */
 bool broker_start(struct broker *b, int run_dirfd, const char *const *names, uid_t uid, gid_t gid);
 

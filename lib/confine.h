@@ -13,6 +13,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 enum confine_kind {
@@ -21,12 +22,12 @@ enum confine_kind {
 	CONFINE_BROKER,		/* connects Unix sockets for a front */
 	CONFINE_QUEUE,		/* the spool, alone */
 	CONFINE_DELIVER,	/* mailboxes and maps */
-	CONFINE_DELIVER_PARENT,	/* root parent: fork, setuid, exec of alias commands */
+	CONFINE_DELIVER_PARENT,	/* root parent: fork, setuid, exec of alias commands (any program: see below) */
 	CONFINE_RELAY,		/* outgoing TCP and DNS; no files but those open, no exec */
 	CONFINE_AUTH,		/* its maps and its database */
 	CONFINE_AUTH_PARENT,	/* root parent: forks PAM and crypt workers */
 	CONFINE_AUTH_CRYPT,	/* hash check: two descriptors, nothing else */
-	CONFINE_AUTH_PAM,	/* PAM modules: they exec and open; no_new_privs unless unix_chkpwd is needed, no network listen */
+	CONFINE_AUTH_PAM,	/* PAM modules: they exec and open what they like */
 	CONFINE_LOGIN_PARENT,	/* root parent of imapd, pop3d: fork, setuid */
 	CONFINE_IMAP_USER,	/* one user's Maildir */
 	CONFINE_POP3_USER,
@@ -34,7 +35,18 @@ enum confine_kind {
 	CONFINE_KINDS
 };
 
-enum confine_access { ACCESS_READ, ACCESS_WRITE };	/* WRITE: read, create, rename, remove below too */
+/*
+ * The any-program kinds (DELIVER_PARENT, AUTH_PARENT, AUTH_PAM): a filter
+ * stays for good, in all children and what they exec.  So these refuse only
+ * what an ordinary program never needs (ptrace, bpf, mount, unshare, io_uring
+ * ...), with EPERM; they may make connections.  They too reach no file but
+ * those below `path`: give "/" with ACCESS_ALL where programs of users are run.
+ *
+ * no_new_privs holds for all of them: a set-uid program gains nothing.
+ */
+
+/* WRITE: read, create, rename, remove below too.  ALL: run programs too. */
+enum confine_access { ACCESS_READ, ACCESS_WRITE, ACCESS_ALL };
 
 /* A folder or file that stays reachable; fd (O_PATH or any) was opened beforehand. */
 struct confine_path {
@@ -43,6 +55,7 @@ struct confine_path {
 };
 
 #define CONFINE_PATHS 8
+#define CONFINE_PORTS 8
 
 struct confine {
 	enum confine_kind	kind;
@@ -50,31 +63,66 @@ struct confine {
 	gid_t			gid;
 	struct confine_path	path[CONFINE_PATHS];
 	size_t			path_n;
+	/* RELAY: TCP ports it may connect to (kernels since 6.7); none given: any.  Others: no TCP connections at all. */
+	uint16_t		port[CONFINE_PORTS];
+	size_t			port_n;
 };
 
 /* Add a path; false if there is no room. */
 bool confine_path(struct confine *c, int fd, enum confine_access access);
+bool confine_port(struct confine *c, uint16_t port);
 
 /*
  * Apply it all.  For a kind that keeps root (the *_PARENT kinds when uid is
- * (uid_t)-1 and we are root) only the bounding set is reduced.  Returns false
- * and says in `why` what could not be done; the caller must then end
- * (log_fatal), unless the kernel merely has no Landlock, which is logged.
- * Logs one line: "sandbox: kind=smtpd uid=64200 seccomp=24 landlock=7".
+ * (uid_t)-1 and we are root) capabilities are reduced to those its work needs.
+ * Other kinds are refused when they would stay root.  Returns false and says in
+ * `why` what could not be done; the caller must then end (log_fatal).  A kernel
+ * that merely has no Landlock is no failure: "landlock=0" says so.
+ * Logs one line: "sandbox: kind=smtpd uid=64200 seccomp=24 landlock=7"
+ * (for users' processes, which come and go, only with debugging on).
+ *
+ * Started as root: the process is not dumpable.  Else it belongs to the caller
+ * anyway, and `pennypost privs` could not look at it.
  */
 bool confine_apply(const struct confine *c, char *why, size_t why_size);
 
 /* "smtpd", "imap-user" ... ; parse returns false if there is none such. */
 const char *confine_kind_name(enum confine_kind kind);
 bool confine_kind_parse(const char *name, enum confine_kind *out);
-/* Number of system calls that the policy allows. */
+/* Number of system calls that the policy allows; of the any-program kinds, how many it refuses. */
 size_t confine_syscalls(enum confine_kind kind);
+bool confine_any_program(enum confine_kind kind);
 
 /*
- * For tests, after confine_apply(): try what a broken-into process would try
- * ("open:/etc/shadow", "connect:127.0.0.1:25", "exec:/bin/sh", "setuid:0",
- * "socket", "fork", "ptrace", "unshare", "mmap-exec", "kill", "read:PATH",
- * "write:PATH").  Prints "allowed" or "refused: errno"; or SIGSYS ends us.
+ * What confine_apply() did, for `pennypost privs`.  The kernel shows uid,
+ * capabilities, no_new_privs and seccomp of a process in /proc/PID/status but
+ * not its Landlock rules, so the process keeps them in a sealed memfd that
+ * nobody can alter any more, not even itself; this reads that of another
+ * process through /proc/PID/fd.  Lines of text:
+ *
+ *	kind smtpd
+ *	landlock 7
+ *	network none | any | port N...
+ *	read PATH			(several)
+ *	write PATH			read, create, rename, remove
+ *	all PATH			write, and run programs
+ *	syscalls read write ...		names, in the order of the policy
+ *	refused ptrace bpf ...		instead of it for any-program kinds
+ *
+ * Returns false if the process has none, is gone, or may not be looked at.
+ */
+struct buf;
+bool confine_record_read(pid_t pid, struct buf *out);
+
+/*
+ * For tests, after confine_apply(): try what a broken-into process would try:
+ * "open:PATH" and "read:PATH" (read an octet), "write:PATH" (create),
+ * "list:PATH", "connect:HOST:PORT" (numeric; refused by the peer counts as
+ * allowed), "listen", "unix:PATH", "exec:PATH", "setuid:UID", "socket",
+ * "raw-socket", "fork", "ptrace", "unshare", "mmap-exec", "kill:PID", "chroot",
+ * "mount", "keyctl", "bpf", "io-uring", "userfaultfd", "perf", "module",
+ * "vm-read:PID".  Prints "ATTEMPT: allowed" or "ATTEMPT: refused: errno text" to
+ * standard output and returns 0 or 1; 2: no such attempt.  Or SIGSYS ends us.
  */
 int confine_probe(const char *attempt);
 

@@ -17,6 +17,7 @@ static struct {
 	struct log_setup	setup;
 	char			host[64];	/* short host name */
 	uint64_t		dropped;	/* lines that found no room */
+	long			utc_offset;	/* seconds east of UTC when the log was set up */
 } state = { .setup = { .tag = "pennypost", .program = "pennypost", .fd = 2 } };
 
 void
@@ -25,8 +26,12 @@ log_setup(const struct log_setup *setup)
 	struct slice host = slice_of(setup->hostname == NULL ? "localhost" : setup->hostname);
 	struct slice name = slice_cut(&host, '.');
 
+	time_t now = time(NULL);
+	struct tm tm;
+
 	tzset();	/* the zone file is out of reach after confinement */
 	state.setup = *setup;
+	state.utc_offset = localtime_r(&now, &tm) == NULL ? 0 : tm.tm_gmtoff;
 	(void)slice_text(slice_sub(name, 0, sizeof(state.host) - 1), state.host, sizeof(state.host));
 }
 
@@ -118,7 +123,7 @@ emit(struct buf *line)
 		state.dropped++;
 }
 
-static void
+static void __attribute__((format(printf, 2, 0)))
 say(enum log_level level, const char *fmt, va_list ap)
 {
 	static const char *const prefix[] = { "debug: ", "", "warning: ", "error: " };
@@ -155,6 +160,98 @@ log_say(enum log_level level, const char *fmt, ...)
 	say(level, fmt, ap);
 	va_end(ap);
 	errno = saved;
+}
+
+/* A line made by hand: what printf() and friends do is not allowed in signal handlers. */
+struct plain {
+	char	text[512];
+	size_t	len;
+};
+
+static void
+plain_text(struct plain *p, const char *text)
+{
+	while (*text != '\0' && p->len < sizeof(p->text))
+		p->text[p->len++] = *text++;
+}
+
+static void
+plain_number(struct plain *p, uint64_t n, unsigned width, char pad)
+{
+	char digits[20];
+	size_t i = sizeof(digits);
+
+	do
+		digits[--i] = (char)('0' + n % 10);
+	while ((n /= 10) != 0);
+	for (size_t have = sizeof(digits) - i; have < width; have++)
+		plain_text(p, (char[]){ pad, '\0' });
+	while (i < sizeof(digits) && p->len < sizeof(p->text))
+		p->text[p->len++] = digits[i++];
+}
+
+/* "Nov 23 16:47:27"; month and day by the days since 0000-03-01, in cycles of 400 years. */
+static void
+plain_stamp(struct plain *p, int64_t seconds)
+{
+	static const char *const months[] = {
+		"Mar ", "Apr ", "May ", "Jun ", "Jul ", "Aug ", "Sep ", "Oct ", "Nov ", "Dec ", "Jan ", "Feb ",
+	};
+	const uint64_t time_of_day = (uint64_t)(seconds % 86400);
+	const uint64_t cycle = (uint64_t)(seconds / 86400 + 719468) % 146097;
+	const uint64_t year = (cycle - cycle / 1460 + cycle / 36524 - cycle / 146096) / 365;
+	const uint64_t day = cycle - (365 * year + year / 4 - year / 100);
+	const uint64_t month = (5 * day + 2) / 153;
+
+	plain_text(p, months[month]);
+	plain_number(p, day - (153 * month + 2) / 5 + 1, 2, ' ');
+	plain_text(p, " ");
+	plain_number(p, time_of_day / 3600, 2, '0');
+	plain_text(p, ":");
+	plain_number(p, time_of_day / 60 % 60, 2, '0');
+	plain_text(p, ":");
+	plain_number(p, time_of_day % 60, 2, '0');
+}
+
+void
+log_signal_safe(const char *text)
+{
+	struct plain p = { .len = 0 };
+	struct timespec now = { 0, 0 };
+	ssize_t n;
+
+	if (state.setup.fd == -1)
+		return;
+	(void)clock_gettime(CLOCK_REALTIME, &now);
+	if (state.setup.json) {
+		plain_text(&p, "{\"time_s\":");
+		plain_number(&p, (uint64_t)now.tv_sec, 1, '0');
+		plain_text(&p, ",\"host\":\"");
+		plain_text(&p, state.host);
+		plain_text(&p, "\",\"program\":\"");
+		plain_text(&p, state.setup.program);
+		plain_text(&p, "\",\"pid\":");
+		plain_number(&p, (uint64_t)getpid(), 1, '0');
+		plain_text(&p, ",\"event\":\"say\",\"level\":\"error\",\"text\":\"");
+		plain_text(&p, text);
+		plain_text(&p, "\"}\n");
+	} else {
+		plain_stamp(&p, now.tv_sec + state.utc_offset);
+		plain_text(&p, " ");
+		plain_text(&p, state.host);
+		plain_text(&p, " ");
+		plain_text(&p, state.setup.tag);
+		plain_text(&p, "/");
+		plain_text(&p, state.setup.program);
+		plain_text(&p, "[");
+		plain_number(&p, (uint64_t)getpid(), 1, '0');
+		plain_text(&p, "]: error: ");
+		plain_text(&p, text);
+		plain_text(&p, "\n");
+	}
+	do
+		n = write(state.setup.fd, p.text, p.len);
+	while (n == -1 && errno == EINTR);
 }
 
 _Noreturn void

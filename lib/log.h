@@ -39,6 +39,12 @@ void log_setup(const struct log_setup *setup);
  */
 void log_say(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/*
+ * For signal handlers: no memory, no locks, no time zone file.  text is
+ * printable ASCII without '"' and '\\', at most 200 octets.
+ */
+void log_signal_safe(const char *text);
+
 /* For start-up only: log and exit with code (78 EX_CONFIG, 71 EX_OSERR ...). */
 _Noreturn void log_fatal(int code, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

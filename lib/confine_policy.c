@@ -1,0 +1,221 @@
+/*
+ * The table of system calls: one row a call and a condition, with the kinds of
+ * process that may make it.  Rows of the same call add up.  A process killed
+ * by SIGSYS logs the name of the call that is missing here.
+ */
+#include "confine_policy.h"
+
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/sockios.h>
+#include <netinet/in.h>
+#include <sched.h>
+#include <seccomp.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+
+#define CAP(c)	(UINT64_C(1) << (c))
+#define CAPS_PARENT	(CAP(CAP_SETUID) | CAP(CAP_SETGID) | CAP(CAP_KILL))
+#define CAPS_PAM	(CAP(CAP_SETUID) | CAP(CAP_SETGID) | CAP(CAP_KILL) | CAP(CAP_DAC_READ_SEARCH) | \
+			 CAP(CAP_DAC_OVERRIDE) | CAP(CAP_AUDIT_WRITE))
+
+const struct policy_kind policy_kinds[CONFINE_KINDS] = {
+	[CONFINE_SMTPD]		 = { "smtpd", 0, 2048, false, false, false },
+	[CONFINE_LOGIN]		 = { "login", 0, 2048, false, false, false },
+	[CONFINE_BROKER]	 = { "broker", 0, 256, false, false, false },
+	[CONFINE_QUEUE]		 = { "queue", 0, 8192, false, false, false },
+	[CONFINE_DELIVER]	 = { "deliver", 0, 2048, false, false, false },
+	[CONFINE_DELIVER_PARENT] = { "deliver-parent", CAPS_PARENT, 0, true, true, false },
+	[CONFINE_RELAY]		 = { "relay", 0, 2048, true, false, false },
+	[CONFINE_AUTH]		 = { "auth", 0, 1024, false, false, false },
+	[CONFINE_AUTH_PARENT]	 = { "auth-parent", CAPS_PAM, 0, true, true, false },
+	[CONFINE_AUTH_CRYPT]	 = { "auth-crypt", 0, 1024, false, false, false },
+	[CONFINE_AUTH_PAM]	 = { "auth-pam", CAPS_PAM, 1024, true, true, true },
+	[CONFINE_LOGIN_PARENT]	 = { "login-parent", CAPS_PARENT, 0, false, false, false },
+	[CONFINE_IMAP_USER]	 = { "imap-user", 0, 4096, false, false, true },
+	[CONFINE_POP3_USER]	 = { "pop3-user", 0, 2048, false, false, true },
+	[CONFINE_LOGGER]	 = { "logger", CAP(CAP_SETGID), 256, false, false, false },
+};
+
+#define K(kind)		(1u << CONFINE_##kind)
+#define ALL		((1u << CONFINE_KINDS) - 1)
+#define FRONT		(K(SMTPD) | K(LOGIN))
+#define PARENT		K(LOGIN_PARENT)		/* those of deliver and auth run any program */
+#define USER		(K(IMAP_USER) | K(POP3_USER) | PARENT)	/* a filter is kept in children */
+#define STORE		(USER | K(DELIVER))
+#define DATABASE	(K(QUEUE) | K(AUTH))	/* these have a Berkeley DB environment */
+#define FILES		(STORE | DATABASE)
+#define LOOP		(ALL & ~(K(BROKER) | K(AUTH_CRYPT) | K(LOGGER)))
+#define BACK		(LOOP & ~FRONT)		/* event loops that no stranger talks to */
+#define CONNECTS	(K(BROKER) | K(DELIVER) | K(RELAY) | PARENT)	/* Unix sockets */
+
+#define CLONE_REFUSED	(CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | \
+			 CLONE_NEWPID | CLONE_NEWNET | CLONE_THREAD | CLONE_VM | CLONE_PTRACE)
+#define CALL(name, kinds)			{ SCMP_SYS(name), (kinds), TEST_NONE, 0, 0 }
+#define CALL_IS(name, kinds, arg, value)	{ SCMP_SYS(name), (kinds), TEST_IS, (arg), (value) }
+#define CALL_WITHOUT(name, kinds, arg, bits)	{ SCMP_SYS(name), (kinds), TEST_WITHOUT, (arg), (bits) }
+#define CALL_WITH(name, kinds, arg, bits)	{ SCMP_SYS(name), (kinds), TEST_HAS, (arg), (bits) }
+#define CALL_SELF(name, kinds)			{ SCMP_SYS(name), (kinds), TEST_SELF, 0, 0 }
+
+#define FCNTL(cmd, kinds)	CALL_IS(fcntl, kinds, 1, cmd)
+#define SOCKOPT(level, kinds)	CALL_IS(setsockopt, kinds, 1, level)
+
+const struct policy_rule policy_rules[] = {
+	/* Everybody: octets in and out, memory that cannot be run, the end. */
+	CALL(read, ALL),
+	CALL(write, ALL),
+	CALL(close, ALL),
+	CALL(exit_group, ALL),
+	CALL(rt_sigreturn, ALL),
+	CALL(rt_sigprocmask, ALL),		/* abort(), libevent */
+	CALL(brk, ALL),
+	CALL_WITHOUT(mmap, ALL, 2, PROT_EXEC),
+	CALL(munmap, ALL),
+	CALL(mremap, ALL),
+	CALL_WITHOUT(mprotect, ALL & ~FRONT, 2, PROT_EXEC),
+	CALL(madvise, ALL & ~FRONT),
+	CALL(futex, ALL),			/* OpenSSL's locks */
+	CALL(getpid, ALL),			/* OpenSSL's generator looks for forks */
+	CALL(getrandom, ALL),
+	CALL(clock_gettime, ALL),		/* where the vDSO cannot answer */
+	CALL(gettimeofday, ALL & ~FRONT),
+	CALL_SELF(tgkill, ALL),			/* abort() */
+	CALL(rt_sigaction, ALL & ~FRONT),
+	CALL(restart_syscall, ALL & ~FRONT),
+	CALL(gettid, ALL & ~FRONT),
+	CALL(exit, ALL & ~FRONT),
+	CALL(sched_yield, DATABASE),
+	CALL(clock_nanosleep, DATABASE | PARENT),
+	CALL(getuid, BACK), CALL(geteuid, BACK), CALL(getgid, BACK), CALL(getegid, BACK),
+
+	/* The event loop. */
+	CALL(epoll_wait, LOOP),
+	CALL(epoll_pwait, LOOP),
+	CALL(epoll_ctl, LOOP),
+	CALL(epoll_create1, BACK), CALL(pipe2, BACK), CALL(eventfd2, BACK),
+	CALL_IS(socketpair, BACK, 0, AF_UNIX),
+	CALL(poll, ALL & ~FRONT), CALL(ppoll, ALL & ~FRONT),
+
+	/* Connections that exist. */
+	CALL(accept4, LOOP),
+	CALL(recvmsg, ALL),
+	CALL(sendmsg, ALL),
+	CALL(writev, ALL & ~(K(BROKER) | K(AUTH_CRYPT))),
+	CALL(readv, BACK),
+	CALL(recvfrom, BACK), CALL(sendto, BACK),
+	CALL(shutdown, LOOP),
+	CALL(getsockname, LOOP), CALL(getpeername, LOOP),
+	SOCKOPT(IPPROTO_TCP, LOOP),
+	SOCKOPT(SOL_SOCKET, ALL),
+	CALL(getsockopt, LOOP),
+	FCNTL(F_GETFL, ALL), FCNTL(F_SETFL, ALL),
+	FCNTL(F_GETFD, BACK), FCNTL(F_SETFD, BACK),
+	FCNTL(F_DUPFD_CLOEXEC, BACK),
+	CALL_IS(ioctl, LOOP, 1, FIONREAD),
+	CALL_IS(ioctl, BACK | K(LOGGER), 1, TCGETS),	/* isatty() of stdio */
+
+	/* New connections.  Fronts have none of these: they ask their broker. */
+	CALL_IS(socket, CONNECTS, 0, AF_UNIX),
+	CALL_IS(socket, K(RELAY), 0, AF_INET),
+	CALL_IS(socket, K(RELAY), 0, AF_INET6),
+	CALL(connect, CONNECTS),
+	CALL(bind, K(RELAY)),			/* the resolver's random ports */
+	SOCKOPT(IPPROTO_IP, K(RELAY)), SOCKOPT(IPPROTO_IPV6, K(RELAY)), SOCKOPT(IPPROTO_UDP, K(RELAY)),
+	CALL(sendmmsg, K(RELAY)), CALL(recvmmsg, K(RELAY)),
+	CALL(chdir, CONNECTS), CALL(fchdir, CONNECTS),
+
+	/* Files, below what Landlock leaves. */
+	CALL(openat, FILES | CONNECTS | K(LOGGER)),
+	CALL(openat2, FILES),
+	CALL(newfstatat, FILES | K(RELAY) | K(LOGGER)),
+	CALL(fstat, FILES | CONNECTS | K(LOGGER)),
+	CALL(statx, FILES),
+	CALL(lseek, FILES | K(RELAY) | K(LOGGER)),
+	CALL(pread64, FILES | K(RELAY)),
+	CALL(preadv, FILES),
+	CALL(pwrite64, FILES), CALL(pwritev, FILES),
+	CALL(ftruncate, FILES), CALL(fallocate, FILES), CALL(fadvise64, FILES),
+	CALL(fsync, FILES), CALL(fdatasync, FILES),
+	CALL(sync_file_range, K(QUEUE)),
+	CALL(syncfs, FILES),
+	CALL(msync, FILES),
+	CALL(getdents64, FILES),
+	CALL(faccessat, FILES), CALL(faccessat2, FILES),
+	CALL(mkdirat, FILES), CALL(unlinkat, FILES),
+	CALL(linkat, FILES),
+	CALL(renameat, FILES), CALL(renameat2, FILES),
+	CALL(readlinkat, STORE),
+	CALL(utimensat, FILES),
+	CALL(fchmod, FILES), CALL(fchmodat, FILES), CALL(umask, FILES),
+	CALL(fstatfs, FILES),
+	CALL(sendfile, FILES | K(RELAY)), CALL(copy_file_range, FILES),
+	CALL(flock, FILES),
+	FCNTL(F_SETLK, FILES), FCNTL(F_SETLKW, FILES), FCNTL(F_GETLK, FILES),
+	FCNTL(F_OFD_SETLK, FILES), FCNTL(F_OFD_SETLKW, FILES), FCNTL(F_OFD_GETLK, FILES),
+	FCNTL(F_ADD_SEALS, FILES), FCNTL(F_GET_SEALS, FILES),
+	CALL(memfd_create, FILES),		/* content handed on by descriptor */
+	CALL(inotify_init1, USER), CALL(inotify_add_watch, USER), CALL(inotify_rm_watch, USER),
+	/* Berkeley DB works with paths below its home. */
+	CALL(open, DATABASE), CALL(stat, DATABASE), CALL(lstat, DATABASE), CALL(access, DATABASE),
+	CALL(unlink, DATABASE), CALL(rename, DATABASE), CALL(mkdir, DATABASE), CALL(chmod, DATABASE),
+	CALL(rmdir, DATABASE),
+	CALL(getcwd, DATABASE), CALL(readlink, DATABASE),
+	CALL(select, DATABASE), CALL(pselect6, DATABASE),
+	CALL(times, DATABASE), CALL(getrusage, DATABASE), CALL(sysinfo, DATABASE),
+	CALL(getrlimit, DATABASE),
+
+	/* Children: forked, confined in their turn, watched; never another program. */
+	CALL_WITHOUT(clone, PARENT | K(QUEUE), 0, CLONE_REFUSED),
+	CALL(fork, PARENT),
+	CALL(set_robust_list, PARENT), CALL(rseq, PARENT), CALL(set_tid_address, PARENT),
+	CALL(wait4, PARENT), CALL(kill, PARENT), CALL(pidfd_open, PARENT), CALL(pidfd_send_signal, PARENT),
+	CALL(dup, PARENT), CALL(dup2, PARENT), CALL(dup3, PARENT),
+	CALL(close_range, PARENT),
+	CALL(setresuid, PARENT), CALL(setresgid, PARENT), CALL(setgroups, PARENT),
+	CALL(getresuid, PARENT), CALL(getresgid, PARENT), CALL(getppid, PARENT | K(BROKER)),
+	CALL(capset, PARENT), CALL(capget, PARENT),
+	CALL(prlimit64, PARENT | DATABASE), CALL(setrlimit, PARENT),
+	CALL(readlink, PARENT),
+	CALL(landlock_create_ruleset, PARENT), CALL(landlock_add_rule, PARENT),
+	CALL(landlock_restrict_self, PARENT),
+	CALL(seccomp, PARENT),
+	CALL_IS(prctl, PARENT, 0, PR_SET_DUMPABLE), CALL_IS(prctl, PARENT, 0, PR_SET_NO_NEW_PRIVS),
+	CALL_IS(prctl, PARENT, 0, PR_GET_NO_NEW_PRIVS), CALL_IS(prctl, PARENT, 0, PR_CAPBSET_DROP),
+	CALL_IS(prctl, PARENT, 0, PR_CAPBSET_READ), CALL_IS(prctl, PARENT, 0, PR_SET_PDEATHSIG),
+	CALL_IS(prctl, PARENT, 0, PR_GET_SECCOMP), CALL_IS(prctl, PARENT, 0, PR_SET_SECCOMP),
+	CALL_IS(prctl, PARENT, 0, PR_CAP_AMBIENT), CALL_IS(prctl, PARENT, 0, PR_SET_SECUREBITS),
+	CALL_IS(prctl, BACK, 0, PR_SET_NAME),
+};
+const size_t policy_rules_n = sizeof(policy_rules) / sizeof(policy_rules[0]);
+
+/*
+ * Refused to processes that run programs of others (alias commands, PAM
+ * helpers): what an ordinary program never needs and a break-out does.
+ */
+const struct policy_rule policy_refused[] = {
+	CALL(ptrace, 0), CALL(process_vm_readv, 0), CALL(process_vm_writev, 0), CALL(process_madvise, 0),
+	CALL(pidfd_getfd, 0), CALL(kcmp, 0),
+	CALL(bpf, 0), CALL(perf_event_open, 0), CALL(userfaultfd, 0),
+	CALL(io_uring_setup, 0), CALL(io_uring_enter, 0), CALL(io_uring_register, 0),
+	CALL(keyctl, 0), CALL(add_key, 0), CALL(request_key, 0),
+	CALL_WITH(clone, 0, 0, CLONE_NEWNS), CALL_WITH(clone, 0, 0, CLONE_NEWCGROUP),
+	CALL_WITH(clone, 0, 0, CLONE_NEWUTS), CALL_WITH(clone, 0, 0, CLONE_NEWIPC),
+	CALL_WITH(clone, 0, 0, CLONE_NEWUSER), CALL_WITH(clone, 0, 0, CLONE_NEWPID),
+	CALL_WITH(clone, 0, 0, CLONE_NEWNET),
+	CALL(unshare, 0), CALL(setns, 0), CALL(chroot, 0), CALL(pivot_root, 0),
+	CALL(mount, 0), CALL(umount2, 0), CALL(move_mount, 0), CALL(open_tree, 0), CALL(mount_setattr, 0),
+	CALL(fsopen, 0), CALL(fsconfig, 0), CALL(fsmount, 0), CALL(fspick, 0),
+	CALL(swapon, 0), CALL(swapoff, 0), CALL(quotactl, 0), CALL(quotactl_fd, 0), CALL(acct, 0),
+	CALL(init_module, 0), CALL(finit_module, 0), CALL(delete_module, 0),
+	CALL(kexec_load, 0), CALL(kexec_file_load, 0), CALL(reboot, 0),
+	CALL(syslog, 0), CALL(vhangup, 0), CALL(iopl, 0), CALL(ioperm, 0), CALL(modify_ldt, 0),
+	CALL(settimeofday, 0), CALL(clock_settime, 0), CALL(clock_adjtime, 0), CALL(adjtimex, 0),
+	CALL(sethostname, 0), CALL(setdomainname, 0), CALL(personality, 0),
+	CALL(name_to_handle_at, 0), CALL(open_by_handle_at, 0), CALL(fanotify_init, 0),
+	CALL(mknod, 0), CALL(lookup_dcookie, 0), CALL(migrate_pages, 0), CALL(move_pages, 0),
+	CALL_IS(ioctl, 0, 1, TIOCSTI), CALL_IS(ioctl, 0, 1, TIOCLINUX),
+	CALL_IS(socket, 0, 0, AF_PACKET), CALL_IS(socket, 0, 0, AF_VSOCK), CALL_IS(socket, 0, 0, AF_ALG),
+};
+const size_t policy_refused_n = sizeof(policy_refused) / sizeof(policy_refused[0]);
