@@ -223,7 +223,11 @@ static bool
 drop_ids(const struct confine *c, char *why, size_t why_size)
 {
 	uid_t r, e, s;
+	int death = 0;
 
+	/* The kernel forgets at a change of uid which signal a dead parent means. */
+	if (prctl(PR_GET_PDEATHSIG, &death, 0, 0, 0) != 0)
+		return failed(why, why_size, "PR_GET_PDEATHSIG");
 	if (setgroups(0, NULL) != 0 || setresgid(c->gid, c->gid, c->gid) != 0)
 		return failed(why, why_size, "giving up groups");
 	if (setresuid(c->uid, c->uid, c->uid) != 0)
@@ -232,6 +236,8 @@ drop_ids(const struct confine *c, char *why, size_t why_size)
 		(void)snprintf(why, why_size, "the user could not be given up");
 		return false;
 	}
+	if (prctl(PR_SET_PDEATHSIG, (unsigned long)death, 0, 0, 0) != 0)
+		return failed(why, why_size, "PR_SET_PDEATHSIG");
 	return true;
 }
 
