@@ -99,6 +99,7 @@ static const struct option options[] = {
 	{ "smarthost-user",	KIND_TEXT,  AT(smarthost.user),	NULL, 0, 0 },
 	{ "smarthost-password-file", KIND_PATH, AT(smarthost.password_file), NULL, 0, 0 },
 	{ "smarthost-verify",	KIND_BOOL,  AT(smarthost.verify), "true", 0, 0 },
+	{ "resolver",		KIND_TEXT,  AT(resolver),	NULL, 0, 0 },
 	{ "relay-port",		KIND_COUNT, SIZE_MAX,		"25", 1, 65535 },
 	{ "relay-timeout",	KIND_SECONDS, AT(relay_timeout_s), "5m", 1, 86400 },
 	{ "relay-connections",	KIND_COUNT, AT(relay_connections), "20", 1, 1000 },

@@ -98,6 +98,7 @@ struct conf {
 	unsigned deliver_slots, relay_slots;	/* jobs in flight */
 
 	struct conf_smarthost smarthost;
+	char	*resolver;		/* "192.0.2.53" or "192.0.2.53@5353"; NULL: those of /etc/resolv.conf */
 	uint16_t relay_port;		/* 25; tests use another */
 	unsigned relay_timeout_s;
 	unsigned relay_connections;	/* at once to one destination */

@@ -329,6 +329,11 @@ daemon_start(struct daemon *d, const char *name, const char *account,
 		exit(EX_CONFIG);
 	if (d->check_only)
 		exit(0);
+	/* Absolute from here on: the folder we were started in may be out of reach after the uid change. */
+	free(d->conf_path);
+	d->conf_path = strdup(d->conf.file);
+	if (d->conf_path == NULL || chdir("/") != 0)
+		log_fatal(EX_OSERR, "cannot change to /: %s", strerror(errno));
 	open_log(d);
 	d->by_master = getenv("PENNYPOST_MASTER") != NULL;
 	if (d->by_master)
