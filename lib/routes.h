@@ -4,7 +4,9 @@
  * /etc/aliases and the machine's users.
  *
  * Precedence is fixed: mailbox, alias, the address without its +detail
- * (mailbox, then alias), catch-all.
+ * (mailbox, then alias), catch-all.  For a user of the machine (passwd) the
+ * alias comes first, as everywhere: `root: alice` has to work; an alias that
+ * lists itself reaches the user's own mailbox.
  */
 #ifndef PP_ROUTES_H
 #define PP_ROUTES_H
@@ -23,8 +25,11 @@ struct routes;
 struct routes *routes_open(int map_dirfd);
 void routes_close(struct routes *r);
 
-/* Look (fstatat, at most once a second of now_usec) whether the file was replaced; open the new one. */
+/* Look (fstatat, at most once a second of now_usec) whether the file was replaced; open the new one.
+ * A new file that is damaged is not taken: the map then counts as missing. */
 void routes_refresh(struct routes *r, uint64_t now_usec);
+/* The same for a process that may not open files: use the map in this descriptor (which is then ours). */
+bool routes_take(struct routes *r, int fd);
 /* Is there a map at all? */
 bool routes_ready(const struct routes *r);
 
@@ -32,7 +37,7 @@ enum route_kind { ROUTE_MAILBOX, ROUTE_ALIAS, ROUTE_CATCHALL };
 
 struct route {
 	enum route_kind	 kind;
-	struct addr	 key;		/* what matched: canonical address; for a catch-all "*"@domain in text form */
+	struct addr	 key;		/* what matched: canonical address; for a catch-all "*@domain" */
 	struct slice	 detail;	/* view into the address asked for */
 	bool		 system;	/* a user of the machine */
 	struct slice	 home;		/* mailbox: "domain/user" below mail_root, or the absolute home */
@@ -51,6 +56,15 @@ struct route {
  */
 enum verdict routes_find(struct routes *r, const struct addr *a, struct route *out);
 
+/*
+ * The mailbox of this address (or of the address without its +detail), past
+ * any alias of that name: for `\user`, and for targets that were expanded.
+ */
+enum verdict routes_find_mailbox(struct routes *r, const struct addr *a, struct route *out);
+
+/* Is this "/file" or "|command" a target in the machine's alias file now? */
+enum verdict routes_action(struct routes *r, struct slice action);
+
 /* Is the domain ours?  OK, PERM (no), TEMP. */
 enum verdict routes_domain(struct routes *r, struct slice domain);
 
@@ -64,7 +78,11 @@ struct target {
 };
 bool routes_next_target(struct slice *targets, struct target *out);
 
-/* May this login send as this address: does mail to it reach the login's mailbox? */
+/*
+ * May this login (an address; a user of the machine also by the bare name)
+ * send as this address: does mail to it reach the login's mailbox?
+ * :include: files are not looked into.
+ */
 enum verdict routes_may_send(struct routes *r, struct slice login, const struct addr *a);
 
 #endif
