@@ -128,7 +128,8 @@ enum ipc_hint { HINT_UNKNOWN, HINT_LOCAL, HINT_REMOTE };
 	F(slice, remote,      255, "host that said it, for the DSN; empty: ourselves")	\
 	F(u32,   connect_usec, U32, "delays= c")				\
 	F(u32,   transfer_usec, U32, "delays= d")				\
-	F(slice, targets,     (64 * 1024), "EXPANDED: list of target")
+	F(slice, targets,     (64 * 1024), "EXPANDED: list of target")		\
+	F(u8,    more,        1,   "EXPANDED: 1: a further result of this index follows; its targets are added to these")
 #define IPC_TARGET(F)		/* element of job_result.targets */		\
 	F(slice, addr,        320, "mailbox, address elsewhere, or action text (/file, |command)")	\
 	F(u8,    remote,      1,   "1: relay it; 0: deliver takes it again with final=1")	\
