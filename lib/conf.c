@@ -60,6 +60,7 @@ static const struct option options[] = {
 
 	{ "system-users",	KIND_BOOL,  AT(system_users),	"false", 0, 0 },
 	{ "pam-service",	KIND_TEXT,  AT(pam_service),	NULL, 0, 0 },
+	{ "pam-config-dir",	KIND_PATH,  AT(pam_config_dir),	NULL, 0, 0 },
 	{ "pam-timeout",	KIND_SECONDS, AT(auth_pam_timeout_s), "30", 1, 600 },
 	{ "auth-cache",		KIND_SECONDS, AT(auth_cache_s),	"5m", 0, 86400 },
 	{ "user-prefix",	KIND_TEXT,  AT(user_prefix),	"pp-", 0, 0 },

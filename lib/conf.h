@@ -65,6 +65,7 @@ struct conf {
 
 	bool	 system_users;		/* the machine's users have mailboxes (~/Maildir) at hostname */
 	char	*pam_service;		/* NULL: service names smtp, imap, pop3 */
+	char	*pam_config_dir;	/* folder of the service files, for tests; NULL: the system's */
 	unsigned auth_cache_s;		/* how long a good answer is kept; 0: no cache */
 	unsigned auth_pam_timeout_s;
 

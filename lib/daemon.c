@@ -347,7 +347,7 @@ daemon_start(struct daemon *d, const char *name, const char *account,
 	if (daemon_socket(d, "connection", 0) == -1 && d->probe == NULL)
 		bind_missing(d);
 	if (!d->by_master && !d->debug && d->probe == NULL && daemon_socket(d, "connection", 0) == -1)
-		daemon_parent(d, reload, strcmp(name, "queue") == 0);
+		daemon_parent(d, reload, strcmp(name, "queue") == 0 || strcmp(name, "auth") == 0);
 	d->base = event_base_new();
 	if (d->base == NULL)
 		log_fatal(EX_OSERR, "event_base_new failed");

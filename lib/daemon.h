@@ -15,7 +15,7 @@
  * ends the old with SIGTERM when the new one is ready.  Without a master
  * (systemd), daemon_start() has forked: a small parent keeps the pid that
  * systemd knows, and does the same.  A bad configuration leaves the old process
- * in place.  queue, which owns the spool alone, is ended first, then started.
+ * in place.  queue and auth, whose databases have one owner, are ended first, then started.
  */
 #ifndef PP_DAEMON_H
 #define PP_DAEMON_H

@@ -11,7 +11,9 @@
  *	queue-deliver	deliver: takes jobs, gives results			02xx
  *	queue-relay	relay: the same						02xx
  *	queue-control	pennypost, mailq (admin): look and steer		03xx
- *	auth-login	smtpd, imapd, pop3d (fronts): may this one log in	04xx
+ *	auth-login	imapd, pop3d (fronts): may this one log in		04xx
+ *	auth-smtp	smtpd: the same, for logins to smtp alone		04xx
+ *	auth-control	pennypost: when did this one log in last		04xx
  *	auth-ticket	imapd, pop3d (parents): which mailbox is this		05xx
  *	(pair)		front and parent of imapd/pop3d, parent and user's process	06xx
  *	pennypost-control	pennypost: to the master			07xx
@@ -243,23 +245,62 @@ enum ipc_auth_reason { AUTH_REASON_NONE, AUTH_REASON_CREDENTIALS, AUTH_REASON_EX
 	F(u32,   gid,         U32, "the same")					\
 	F(u64,   quota,       U64, "octets, 0: none")
 
+/* ---- auth-control ---- */
+
+#define IPC_LAST_LOGIN_ASK(F)	/* answers: last_login ..., last_login_end */	\
+	F(slice, user,        320, "login: an address")
+#define IPC_LAST_LOGIN(F)							\
+	F(slice, service,     16,  "smtp, imap, pop3")				\
+	F(u64,   usec,        U64, "when, since 1970")				\
+	F(u64,   count,       U64, "good logins so far")			\
+	F(slice, client_address, 64, "from where")
+#define IPC_LAST_LOGIN_END(F)							\
+	F(u8,    verdict,     2,   "OK; TEMP: the database is not open")
+
+/* ---- parts of auth among themselves ---- */
+
+#define IPC_WORKER_START(F)	/* to the keeper */				\
+	F(u32,   id,          U32, "echoed")					\
+	F(u8,    kind,        1,   "0 crypt, 1 PAM")
+#define IPC_WORKER_STARTED(F)	/* carries our end of the worker's socket when OK */	\
+	F(u32,   id,          U32, "as given")					\
+	F(u8,    verdict,     2,   "")
+#define IPC_WORKER_END(F)	/* kill it: it took too long */			\
+	F(u32,   id,          U32, "as given")
+#define IPC_CRYPT_CHECK(F)							\
+	F(slice, hash,        400, "crypt(5)")					\
+	F(slice, password,    1024, "")
+#define IPC_CRYPT_RESULT(F)							\
+	F(u8,    verdict,     2,   "OK: it fits; PERM: no; TEMP: no memory")
+#define IPC_PAM_CHECK(F)							\
+	F(slice, service,     16,  "smtp, imap, pop3")				\
+	F(slice, user,        64,  "of the machine")				\
+	F(slice, password,    1024, "")						\
+	F(slice, client_address, 64, "for PAM_RHOST")
+#define IPC_PAM_RESULT(F)							\
+	F(u8,    verdict,     2,   "OK; PERM: no; TEMP: cannot tell")		\
+	F(u8,    reason,      4,   "enum ipc_auth_reason")			\
+	F(slice, user,        64,  "PAM_USER afterwards: modules may change it")
+
 /* ---- front, parent and user's process of imapd and pop3d ---- */
 
-#define IPC_SESSION_START(F)	/* front to parent; carries the plain end of the connection */	\
+#define IPC_FRONT_READY(F)	/* front to parent, once: it is confined and accepts connections */	\
+	F(u8,    unused,      0,   "")
+#define IPC_SESSION_START(F)	/* front to parent: a login succeeded */	\
 	F(u32,   id,          U32, "echoed")					\
 	F(slice, ticket,      32,  "from auth")					\
 	F(slice, greeting,    1024, "IMAP: the tag to complete; POP3: empty")	\
 	F(slice, client_address, 64, "for the log")				\
 	F(slice, session,     32,  "for the log")				\
 	F(u8,    tls,         1,   "")
-#define IPC_SESSION_STARTED(F)	/* parent to front */				\
+#define IPC_SESSION_STARTED(F)	/* parent to front; when OK it carries the socket that leads to the user's process */	\
 	F(u32,   id,          U32, "as given")					\
 	F(u8,    verdict,     2,   "OK: the user's process has the connection")	\
 	F(u32,   pid,         U32, "of the user's process")
 #define IPC_FRONT_DO(F)		/* parent to front; BROKER carries the front's end of a new broker */	\
 	F(u8,    action,      2,   "enum ipc_front_action")
 enum ipc_front_action { FRONT_DRAIN, FRONT_END, FRONT_BROKER };
-#define IPC_USER_SESSION(F)	/* parent to user's process; carries the connection */	\
+#define IPC_USER_SESSION(F)	/* parent to user's process; carries the other end of that socket pair */	\
 	F(slice, greeting,    1024, "see session_start")			\
 	F(slice, client_address, 64, "")					\
 	F(slice, session,     32,  "")						\
@@ -321,10 +362,14 @@ enum ipc_daemon_state { DAEMON_STOPPED, DAEMON_STARTING, DAEMON_READY, DAEMON_ST
 	M(queue_figures,     0x030a, queue,     pennypost, IPC_QUEUE_FIGURES)	\
 	M(auth_request,      0x0401, smtpd,     auth,     IPC_AUTH_REQUEST)	\
 	M(auth_result,       0x0402, auth,      smtpd,    IPC_AUTH_RESULT)	\
+	M(last_login_ask,    0x0403, pennypost, auth,     IPC_LAST_LOGIN_ASK)	\
+	M(last_login,        0x0404, auth,      pennypost, IPC_LAST_LOGIN)	\
+	M(last_login_end,    0x0405, auth,      pennypost, IPC_LAST_LOGIN_END)	\
 	M(ticket_redeem,     0x0501, imapd,     auth,     IPC_TICKET_REDEEM)	\
 	M(ticket_mailbox,    0x0502, auth,      imapd,    IPC_TICKET_MAILBOX)	\
 	M(session_start,     0x0601, imapd,     imapd,    IPC_SESSION_START)	\
 	M(session_started,   0x0602, imapd,     imapd,    IPC_SESSION_STARTED)	\
+	M(front_ready,       0x0608, imapd,     imapd,    IPC_FRONT_READY)	\
 	M(front_do,          0x0606, imapd,     imapd,    IPC_FRONT_DO)		\
 	M(user_session,      0x0604, imapd,     imapd,    IPC_USER_SESSION)	\
 	M(user_sessions,     0x0605, imapd,     imapd,    IPC_USER_SESSIONS)	\
@@ -333,7 +378,14 @@ enum ipc_daemon_state { DAEMON_STOPPED, DAEMON_STARTING, DAEMON_READY, DAEMON_ST
 	M(master_daemon,     0x0702, pennypost, pennypost, IPC_MASTER_DAEMON)	\
 	M(master_done,       0x0703, pennypost, pennypost, IPC_MASTER_DONE)	\
 	M(broker_connect,    0x0801, any,       any,      IPC_BROKER_CONNECT)	\
-	M(broker_connected,  0x0802, any,       any,      IPC_BROKER_CONNECTED)
+	M(broker_connected,  0x0802, any,       any,      IPC_BROKER_CONNECTED)	\
+	M(worker_start,      0x0901, auth,      auth,     IPC_WORKER_START)	\
+	M(worker_started,    0x0902, auth,      auth,     IPC_WORKER_STARTED)	\
+	M(worker_end,        0x0903, auth,      auth,     IPC_WORKER_END)	\
+	M(crypt_check,       0x0904, auth,      auth,     IPC_CRYPT_CHECK)	\
+	M(crypt_result,      0x0905, auth,      auth,     IPC_CRYPT_RESULT)	\
+	M(pam_check,         0x0906, auth,      auth,     IPC_PAM_CHECK)	\
+	M(pam_result,        0x0907, auth,      auth,     IPC_PAM_RESULT)
 
 #define IPC_ELEMENTS(E)								\
 	E(rcpt,        IPC_RCPT)						\
