@@ -1,82 +1,150 @@
-# Pennypost.  make run: a demo suite in the foreground; make check: every test.
+# Pennypost.
+#	make run	a demo suite in the foreground, from nothing (DESIGN: two commands)
+#	make check	every test, from nothing; ends with "N passed, N failed"
+#	make		build into build/;  make install DESTDIR=...
 # Folder = binary: build/bin/NAME is made of NAME/*.c and lib/.
 
 B		?= build
 DAEMONS		= smtpd queue deliver relay auth imapd pop3d
+HELPERS		= drop
+PROGRAMS	= $(DAEMONS) $(HELPERS) pennypost
 LIB_DIRS	= lib lib/store lib/mime lib/login
+COMMANDS	= sendmail mailq newaliases
 
 .DEFAULT_GOAL := all
 
-ifeq ($(filter deps bootstrap run check distclean bench clean,$(MAKECMDGOALS)),)
-include config.mk
-endif
-ifneq ($(wildcard config.mk),)
+# These set everything up themselves, before there is a config.mk.
+BOOTSTRAP	= run check bench deps clean distclean
+ifeq ($(filter $(BOOTSTRAP),$(MAKECMDGOALS)),)
 include config.mk
 endif
 
 DEFS	= -D_GNU_SOURCE -DPP_VERSION='"$(VERSION)"' -DPP_SYSCONFDIR='"$(sysconfdir)"' \
 	  -DPP_LIBEXECDIR='"$(libexecdir)/pennypost"' -DPP_LOCALSTATEDIR='"$(localstatedir)"' \
 	  -DPP_RUNSTATEDIR='"$(runstatedir)"'
-HARDEN	= -D_FORTIFY_SOURCE=3
-ifeq ($(SAN),1)
+ifeq ($(SAN),1)		# address and undefined-behaviour sanitizers
 HARDEN	= -U_FORTIFY_SOURCE -DPP_SANITIZE -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+else
+HARDEN	= -D_FORTIFY_SOURCE=3
 endif
 ALL_CFLAGS = -std=gnu17 $(CFLAGS) $(PP_CFLAGS) $(WERROR) $(HARDEN) $(DEFS) -Ilib -I. -MMD -MP
-ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--gc-sections -Wl,--as-needed $(filter -fsanitize=%,$(HARDEN)) $(LDFLAGS)
+ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--gc-sections -Wl,--as-needed \
+	  $(filter -fsanitize=%,$(HARDEN)) $(LDFLAGS)
 LIBS	= -lssl -lcrypto -levent_core -lconfuse -lseccomp -lcdb -lunistring
-
 LIBS_queue	= -ldb
 LIBS_auth	= -ldb -lpam -lcrypt
-LIBS_relay	= -lunbound
+LIBS_relay	= -lunbound -lresolv
 LIBS_pennypost	= -ljansson -lcrypt
+
+ifneq ($(V),1)
+Q	= @
+say	= @echo "  $(1)"
+endif
 
 lib_src	= $(foreach d,$(LIB_DIRS),$(wildcard $(d)/*.c))
 lib_obj	= $(lib_src:%.c=$(B)/%.o)
 
-all: $(DAEMONS:%=$(B)/bin/%) $(B)/bin/pennypost $(B)/bin/sendmail $(B)/bin/mailq $(B)/bin/newaliases
+all: $(PROGRAMS:%=$(B)/bin/%) $(COMMANDS:%=$(B)/bin/%)
 
 config.mk: configure config.mk.in
-	./configure $(CONFIGURE_FLAGS)
+	./configure --quiet $(CONFIGURE_FLAGS)
 
 configure: configure.ac
 	autoconf
 
 $(B)/%.o: %.c config.mk
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -c -o $@ $<
+	$(call say,CC $<)
+	$(Q)$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
 $(B)/libpennypost.a: $(lib_obj)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(Q)$(AR) rcs $@ $^
 
-define daemon_rule
+define program_rule
 $(B)/bin/$(1): $$(patsubst %.c,$(B)/%.o,$$(wildcard $(1)/*.c)) $(B)/libpennypost.a
 	@mkdir -p $$(@D)
-	$$(CC) $$(ALL_LDFLAGS) -o $$@ $$^ $$(LIBS) $$(LIBS_$(1))
+	$$(call say,LD $$@)
+	$$(Q)$$(CC) $$(ALL_LDFLAGS) -o $$@ $$^ $$(LIBS) $$(LIBS_$(1))
 endef
-$(foreach d,$(DAEMONS) pennypost,$(eval $(call daemon_rule,$(d))))
+$(foreach p,$(PROGRAMS),$(eval $(call program_rule,$(p))))
 
-# One binary, named by argv[0] (CONVENTIONS: mailq and newaliases are sendmail).
-$(B)/bin/sendmail $(B)/bin/mailq $(B)/bin/newaliases: $(B)/bin/pennypost
-	ln -sf pennypost $@
+# One binary, named by argv[0]: mailq and newaliases are sendmail, which is pennypost.
+$(COMMANDS:%=$(B)/bin/%): $(B)/bin/pennypost
+	$(Q)ln -sf pennypost $@
 
-# Unit tests: tests/unit/test_X.c, one program each; those of a daemon's own
-# modules link that daemon's objects except main.o (test_smtpd_*.c -> smtpd/).
-unit_src = $(wildcard tests/unit/test_*.c)
-unit_bin = $(unit_src:tests/unit/%.c=$(B)/tests/%)
-test_daemon = $(firstword $(filter $(DAEMONS) pennypost,$(subst _, ,$(1))))
+# ---- tests ----
+# tests/unit/test_X.c is one program; test_DAEMON_X.c also links DAEMON's own objects.
+# tests/fuzz/fuzz_X.c likewise, with clang's libFuzzer.
+
+unit_bin = $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/test_*.c))
+fuzz_bin = $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+# Which daemon a test belongs to: the first word of its name that is one ("smtp" and "imap", "pop3" too).
+daemon_alias = $(patsubst smtp,smtpd,$(patsubst imap,imapd,$(patsubst pop3,pop3d,$(1))))
+test_daemon = $(firstword $(filter $(PROGRAMS),$(call daemon_alias,$(firstword $(subst _, ,$(1))))))
 test_objs = $(patsubst %.c,$(B)/%.o,$(filter-out %/main.c,$(wildcard $(call test_daemon,$(1))/*.c)))
 .SECONDEXPANSION:
+.PRECIOUS: $(B)/%.o
 $(B)/tests/test_%: $(B)/tests/unit/test_%.o $$(if $$(call test_daemon,$$*),$$(call test_objs,$$*)) $(B)/libpennypost.a
 	@mkdir -p $(@D)
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(LIBS) $(LIBS_$(call test_daemon,$*)) -ljansson -lcrypt
+	$(call say,LD $@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(LIBS) $(LIBS_$(call test_daemon,$*)) -ljansson -lcrypt
 
-unit: $(unit_bin)
-	@for t in $(unit_bin); do $$t || exit 1; done
+$(B)/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $$(if $$(call test_daemon,$$*),$$(call test_objs,$$*)) $(B)/libpennypost.a
+	@mkdir -p $(@D)
+	$(call say,LD $@)
+	$(Q)$(CC) $(ALL_LDFLAGS) $(FUZZ_LINK) -o $@ $^ $(LIBS) $(LIBS_$(call test_daemon,$*)) -ljansson -lcrypt
+
+tests: $(unit_bin)
+fuzzers: $(fuzz_bin)
+
+# ---- from nothing ----
+
+deps:
+	@scripts/deps build test
+
+run:
+	@scripts/setup $(B)
+	@scripts/demo $(B)
+
+check:
+	@scripts/setup $(B) test
+	@/usr/bin/python3 tests/check.py
+
+bench:
+	@scripts/setup $(B) test
+	@bench/run
+
+# ---- install ----
+
+INSTALL	= install
+man_pages = $(wildcard man/*/*.[1-8])
+
+install: all
+	$(INSTALL) -d $(DESTDIR)$(sbindir) $(DESTDIR)$(bindir) $(DESTDIR)$(libexecdir)/pennypost
+	$(INSTALL) -m 755 $(B)/bin/pennypost $(DESTDIR)$(sbindir)/pennypost
+	ln -sf pennypost $(DESTDIR)$(sbindir)/sendmail
+	ln -sf ../sbin/pennypost $(DESTDIR)$(bindir)/mailq
+	ln -sf ../sbin/pennypost $(DESTDIR)$(bindir)/newaliases
+	for p in $(DAEMONS) $(HELPERS); do \
+		$(INSTALL) -m 755 $(B)/bin/$$p $(DESTDIR)$(libexecdir)/pennypost/$$p || exit 1; done
+	for m in $(man_pages); do \
+		$(INSTALL) -D -m 644 $$m $(DESTDIR)$(mandir)/man$$(basename $$(dirname $$m))/$$(basename $$m) || exit 1; done
+	$(INSTALL) -d $(DESTDIR)$(unitdir) $(DESTDIR)$(prefix)/lib/sysusers.d $(DESTDIR)$(prefix)/lib/tmpfiles.d $(DESTDIR)$(pamdir)
+	for u in $(wildcard etc/systemd/*.in); do \
+		sed -e 's|@sbindir@|$(sbindir)|g; s|@libexecdir@|$(libexecdir)/pennypost|g; s|@sysconfdir@|$(sysconfdir)|g; s|@localstatedir@|$(localstatedir)|g' \
+		$$u > $(DESTDIR)$(unitdir)/$$(basename $$u .in) || exit 1; done
+	for f in $(wildcard etc/sysusers.d/*.conf); do $(INSTALL) -m 644 $$f $(DESTDIR)$(prefix)/lib/sysusers.d/; done
+	for f in $(wildcard etc/tmpfiles.d/*.conf); do $(INSTALL) -m 644 $$f $(DESTDIR)$(prefix)/lib/tmpfiles.d/; done
+	for f in $(wildcard etc/pam.d/*); do $(INSTALL) -m 644 $$f $(DESTDIR)$(pamdir)/; done
+	if [ -z "$(DESTDIR)" ] && [ "$$(id -u)" = 0 ]; then scripts/postinstall $(prefix) $(libexecdir)/pennypost; fi
 
 clean:
 	rm -rf build build-*
 
+distclean: clean
+	rm -rf config.mk config.log config.status autom4te.cache
+
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 
-.PHONY: all clean unit
+.PHONY: all tests fuzzers deps run check bench install clean distclean
