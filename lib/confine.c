@@ -118,7 +118,9 @@ failed(char *why, size_t why_size, const char *what)
 static void
 put_paths(struct buf *out, const struct confine *c)
 {
-	static const char *const word[] = { "read", "write", "all" };
+	static const char *const word[] = {
+		[ACCESS_READ] = "read", [ACCESS_RUN] = "run", [ACCESS_WRITE] = "write", [ACCESS_ALL] = "all",
+	};
 	char link[64], target[4096];
 
 	for (size_t i = 0; i < c->path_n; i++) {

@@ -25,7 +25,8 @@ enum confine_kind {
 	CONFINE_DELIVER_PARENT,	/* root parent: fork, setuid, exec of alias commands (any program: see below) */
 	CONFINE_RELAY,		/* outgoing TCP and DNS; no files but those open, no exec */
 	CONFINE_AUTH,		/* its maps and its database */
-	CONFINE_AUTH_PARENT,	/* root parent: forks PAM and crypt workers */
+	CONFINE_AUTH_PARENT,	/* root parent: forks PAM and crypt workers (any program) */
+	CONFINE_AUTH_SPAWN,	/* the same where there is no PAM, so no root: forks crypt workers */
 	CONFINE_AUTH_CRYPT,	/* hash check: two descriptors, nothing else */
 	CONFINE_AUTH_PAM,	/* PAM modules: they exec and open what they like */
 	CONFINE_LOGIN_PARENT,	/* root parent of imapd, pop3d: fork, setuid */
@@ -45,8 +46,8 @@ enum confine_kind {
  * no_new_privs holds for all of them: a set-uid program gains nothing.
  */
 
-/* WRITE: read, create, rename, remove below too.  ALL: run programs too. */
-enum confine_access { ACCESS_READ, ACCESS_WRITE, ACCESS_ALL };
+/* RUN: read and run programs.  WRITE: read, create, rename, remove below too.  ALL: both. */
+enum confine_access { ACCESS_READ, ACCESS_RUN, ACCESS_WRITE, ACCESS_ALL };
 
 /* A folder or file that stays reachable; fd (O_PATH or any) was opened beforehand. */
 struct confine_path {
@@ -104,6 +105,7 @@ bool confine_any_program(enum confine_kind kind);
  *	landlock 7
  *	network none | any | port N...
  *	read PATH			(several)
+ *	run PATH			read, and run programs
  *	write PATH			read, create, rename, remove
  *	all PATH			write, and run programs
  *	syscalls read write ...		names, in the order of the policy

@@ -65,7 +65,7 @@ static bool
 writes_somewhere(const struct confine *c)
 {
 	for (size_t i = 0; i < c->path_n; i++) {
-		if (c->path[i].access != ACCESS_READ)
+		if (c->path[i].access == ACCESS_WRITE || c->path[i].access == ACCESS_ALL)
 			return true;
 	}
 	return false;
@@ -75,7 +75,8 @@ static bool
 add_path(int ruleset, const struct confine_path *p, uint64_t handled)
 {
 	static const uint64_t rights[] = {
-		[ACCESS_READ] = LL_READ, [ACCESS_WRITE] = LL_WRITE, [ACCESS_ALL] = UINT64_MAX,
+		[ACCESS_READ] = LL_READ, [ACCESS_RUN] = LL_READ | LL_EXECUTE,
+		[ACCESS_WRITE] = LL_WRITE, [ACCESS_ALL] = UINT64_MAX,
 	};
 	struct ll_path rule = { .allowed = rights[p->access] & handled, .fd = p->fd };
 	struct stat st;

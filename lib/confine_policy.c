@@ -31,6 +31,7 @@ const struct policy_kind policy_kinds[CONFINE_KINDS] = {
 	[CONFINE_RELAY]		 = { "relay", 0, 2048, true, false, false },
 	[CONFINE_AUTH]		 = { "auth", 0, 1024, false, false, false },
 	[CONFINE_AUTH_PARENT]	 = { "auth-parent", CAPS_PAM, 0, true, true, false },
+	[CONFINE_AUTH_SPAWN]	 = { "auth-spawn", 0, 0, false, false, false },
 	[CONFINE_AUTH_CRYPT]	 = { "auth-crypt", 0, 1024, false, false, false },
 	[CONFINE_AUTH_PAM]	 = { "auth-pam", CAPS_PAM, 1024, true, true, true },
 	[CONFINE_LOGIN_PARENT]	 = { "login-parent", CAPS_PARENT, 0, false, false, false },
@@ -42,14 +43,14 @@ const struct policy_kind policy_kinds[CONFINE_KINDS] = {
 #define K(kind)		(1u << CONFINE_##kind)
 #define ALL		((1u << CONFINE_KINDS) - 1)
 #define FRONT		(K(SMTPD) | K(LOGIN))
-#define PARENT		K(LOGIN_PARENT)		/* those of deliver and auth run any program */
-#define USER		(K(IMAP_USER) | K(POP3_USER) | PARENT)	/* a filter is kept in children */
+#define PARENT		(K(LOGIN_PARENT) | K(AUTH_SPAWN))	/* the others run any program */
+#define USER		(K(IMAP_USER) | K(POP3_USER) | K(LOGIN_PARENT))	/* a filter is kept in children */
 #define STORE		(USER | K(DELIVER))
 #define DATABASE	(K(QUEUE) | K(AUTH))	/* these have a Berkeley DB environment */
 #define FILES		(STORE | DATABASE)
 #define LOOP		(ALL & ~(K(BROKER) | K(AUTH_CRYPT) | K(LOGGER)))
 #define BACK		(LOOP & ~FRONT)		/* event loops that no stranger talks to */
-#define CONNECTS	(K(BROKER) | K(DELIVER) | K(RELAY) | PARENT)	/* Unix sockets */
+#define CONNECTS	(K(BROKER) | K(DELIVER) | K(RELAY) | K(LOGIN_PARENT))	/* Unix sockets */
 
 #define CLONE_REFUSED	(CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | \
 			 CLONE_NEWPID | CLONE_NEWNET | CLONE_THREAD | CLONE_VM | CLONE_PTRACE)
@@ -129,8 +130,8 @@ const struct policy_rule policy_rules[] = {
 	/* Files, below what Landlock leaves. */
 	CALL(openat, FILES | CONNECTS | K(LOGGER)),
 	CALL(openat2, FILES),
-	CALL(newfstatat, FILES | K(RELAY) | K(LOGGER)),
-	CALL(fstat, FILES | CONNECTS | K(LOGGER)),
+	CALL(newfstatat, FILES | PARENT | K(RELAY) | K(LOGGER)),
+	CALL(fstat, FILES | PARENT | CONNECTS | K(LOGGER)),
 	CALL(statx, FILES),
 	CALL(lseek, FILES | K(RELAY) | K(LOGGER)),
 	CALL(pread64, FILES | K(RELAY)),
@@ -154,8 +155,8 @@ const struct policy_rule policy_rules[] = {
 	CALL(flock, FILES),
 	FCNTL(F_SETLK, FILES), FCNTL(F_SETLKW, FILES), FCNTL(F_GETLK, FILES),
 	FCNTL(F_OFD_SETLK, FILES), FCNTL(F_OFD_SETLKW, FILES), FCNTL(F_OFD_GETLK, FILES),
-	FCNTL(F_ADD_SEALS, FILES), FCNTL(F_GET_SEALS, FILES),
-	CALL(memfd_create, FILES),		/* content handed on by descriptor */
+	FCNTL(F_ADD_SEALS, FILES | PARENT), FCNTL(F_GET_SEALS, FILES),
+	CALL(memfd_create, FILES | PARENT),	/* content handed on by descriptor; our own record */
 	CALL(inotify_init1, USER), CALL(inotify_add_watch, USER), CALL(inotify_rm_watch, USER),
 	/* Berkeley DB works with paths below its home. */
 	CALL(open, DATABASE), CALL(stat, DATABASE), CALL(lstat, DATABASE), CALL(access, DATABASE),
