@@ -6,13 +6,13 @@
 
 /* Digits, then at most one of the letters, each standing for its factor. */
 static bool
-parse_scaled(struct slice s, const char *letters, const uint64_t *factors, uint64_t *out)
+parse_scaled(struct slice s, const char *letters, const uint64_t *factors, bool fold, uint64_t *out)
 {
 	uint64_t factor = 1, n;
 
 	if (s.len > 1) {
 		char last = s.ptr[s.len - 1];
-		const char *at = strchr(letters, last >= 'A' && last <= 'Z' ? last - 'A' + 'a' : last);
+		const char *at = strchr(letters, fold && last >= 'A' && last <= 'Z' ? last - 'A' + 'a' : last);
 
 		if (at != NULL && *at != '\0') {
 			factor = factors[at - letters];
@@ -33,7 +33,7 @@ conf_parse_size(const char *text, uint64_t *octets)
 
 	if (s.len > 2 && (s.ptr[s.len - 1] == 'B' || s.ptr[s.len - 1] == 'b'))
 		s.len--;
-	return parse_scaled(s, "kmgt", factors, octets);
+	return parse_scaled(s, "kmgt", factors, true, octets);
 }
 
 bool
@@ -41,5 +41,5 @@ conf_parse_seconds(const char *text, uint64_t *seconds)
 {
 	static const uint64_t factors[] = { 1, 60, 3600, 86400, 604800 };
 
-	return parse_scaled(slice_of(text), "smhdw", factors, seconds);
+	return parse_scaled(slice_of(text), "smhdw", factors, false, seconds);
 }

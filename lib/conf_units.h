@@ -8,7 +8,7 @@
 /* Octets; suffix K, M, G, T (powers of 1024, either case, with or without a B behind). */
 bool conf_parse_size(const char *text, uint64_t *octets);
 
-/* Seconds; suffix s, m, h, d, w. */
+/* Seconds; suffix s, m, h, d, w (lower case: 5M is no five minutes). */
 bool conf_parse_seconds(const char *text, uint64_t *seconds);
 
 #endif

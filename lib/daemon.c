@@ -346,6 +346,7 @@ daemon_start(struct daemon *d, const char *name, const char *account,
 		add_socket(d, 0, "connection", true);
 	if (daemon_socket(d, "connection", 0) == -1 && d->probe == NULL)
 		bind_missing(d);
+	/* Spool and databases have one owner: there the old process ends before a new one starts. */
 	if (!d->by_master && !d->debug && d->probe == NULL && daemon_socket(d, "connection", 0) == -1)
 		daemon_parent(d, reload, strcmp(name, "queue") == 0 || strcmp(name, "auth") == 0);
 	d->base = event_base_new();

@@ -1,0 +1,147 @@
+/* log: the lines that fail2ban and pflogsumm read (CONVENTIONS.md, section 5). */
+#include "check.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "log_events.h"
+
+static int fds[2];
+
+static void
+open_log(bool json)
+{
+	assert_int_equal(pipe(fds), 0);
+	log_setup(&(struct log_setup){ .tag = "pennypost", .program = "smtpd", .hostname = "mail.example.org",
+	    .fd = fds[1], .json = json });
+}
+
+/* The line that was written, without its frame; one line and no more. */
+static const char *
+line(void)
+{
+	static char text[5000];
+	ssize_t n = read(fds[0], text, sizeof(text) - 1);
+	char *body;
+
+	assert_true(n > 0);
+	text[n] = '\0';
+	assert_true(text[n - 1] == '\n' && strchr(text, '\n') == text + n - 1);
+	text[n - 1] = '\0';
+	body = strstr(text, "]: ");
+	return body == NULL ? text : body + 3;
+}
+
+static const struct log_client client = { { NULL, 0 }, { "192.0.2.1", 9 } };
+
+static void
+lines_of_smtpd(void **unused)
+{
+	const struct qid q = { 12345 };
+
+	(void)unused;
+	open_log(false);
+	log_connect(client);
+	assert_string_equal(line(), "connect from unknown[192.0.2.1]");
+	log_client_accepted(q, client, SLICE("PLAIN"), SLICE("u@example.org"));
+	assert_string_equal(line(), "000000003D7: client=unknown[192.0.2.1], sasl_method=PLAIN, sasl_username=u@example.org");
+	log_reject((struct qid){ 0 }, "RCPT", client, SLICE("554 5.7.1 <r@example.com>: Relay access denied"),
+	    SLICE("s@example.net"), SLICE("r@example.com"), SLICE("ESMTP"), SLICE("mx.example.net"));
+	assert_string_equal(line(), "NOQUEUE: reject: RCPT from unknown[192.0.2.1]: 554 5.7.1 <r@example.com>: "
+	    "Relay access denied; from=<s@example.net> to=<r@example.com> proto=ESMTP helo=<mx.example.net>");
+	log_sasl_failed(client, SLICE("PLAIN"), "bad password", SLICE("u@example.org"));
+	assert_string_equal(line(), "warning: unknown[192.0.2.1]: SASL PLAIN authentication failed: bad password, sasl_username=u@example.org");
+	log_lost_connection("AUTH", client);
+	assert_string_equal(line(), "lost connection after AUTH from unknown[192.0.2.1]");
+	log_too_many_errors("AUTH", client);
+	assert_string_equal(line(), "too many errors after AUTH from unknown[192.0.2.1]");
+	log_disconnect(client, SLICE("ehlo=1 quit=1 commands=2"));
+	assert_string_equal(line(), "disconnect from unknown[192.0.2.1] ehlo=1 quit=1 commands=2");
+}
+
+static void
+lines_of_queue(void **unused)
+{
+	const struct log_delivery d = { .program = "smtp", .qid = { 12345 }, .to = SLICE("r@example.com"),
+	    .orig_to = SLICE("alias@example.com"), .relay = SLICE("mx.example.com[192.0.2.2]:25"), .conn_use = 2,
+	    .delay = 1.2, .delays = { 0.1, 0.01, 0.5, 0.6 }, .dsn = SLICE("2.0.0"), .status = "sent",
+	    .text = SLICE("250 2.0.0 Ok: queued as ABC") };
+
+	(void)unused;
+	open_log(false);
+	log_delivered(&d);
+	assert_string_equal(line(), "000000003D7: to=<r@example.com>, orig_to=<alias@example.com>, "
+	    "relay=mx.example.com[192.0.2.2]:25, conn_use=2, delay=1.2, delays=0.1/0.01/0.5/0.6, dsn=2.0.0, "
+	    "status=sent (250 2.0.0 Ok: queued as ABC)");
+	log_message_id(d.qid, SLICE("<x@example.net>"));
+	assert_string_equal(line(), "000000003D7: message-id=<x@example.net>");
+	log_queue_active(d.qid, SLICE("s@example.net"), 812, 1);
+	assert_string_equal(line(), "000000003D7: from=<s@example.net>, size=812, nrcpt=1 (queue active)");
+	log_removed(d.qid);
+	assert_string_equal(line(), "000000003D7: removed");
+}
+
+static void
+lines_of_login(void **unused)
+{
+	struct log_login l = { .program = "imap-login", .user = SLICE("u"), .method = SLICE("PLAIN"),
+	    .rip = SLICE("192.0.2.9"), .lip = SLICE("192.0.2.1"), .mpid = 1, .tls = true, .session = SLICE("abc") };
+
+	(void)unused;
+	open_log(false);
+	log_login(&l);
+	assert_string_equal(line(), "Login: user=<u>, method=PLAIN, rip=192.0.2.9, lip=192.0.2.1, mpid=1, TLS, session=<abc>");
+	l.mpid = 0;
+	log_login_disconnected(&l, "Connection closed (auth failed, 1 attempts in 2 secs)");
+	assert_string_equal(line(), "Disconnected: Connection closed (auth failed, 1 attempts in 2 secs): user=<u>, "
+	    "method=PLAIN, rip=192.0.2.9, lip=192.0.2.1, TLS, session=<abc>");
+}
+
+/* Whatever a peer says: one line, printable (V20). */
+static void
+hostile_text(void **unused)
+{
+	static char huge[20000];
+
+	(void)unused;
+	memset(huge, 'x', sizeof(huge));
+	open_log(false);
+	log_reject((struct qid){ 0 }, "RCPT", client, SLICE("550 x"), slice_make("a\r\nb\x1b[2J\0\xff", 9),
+	    slice_make(huge, sizeof(huge)), SLICE("SMTP"), SLICE("h"));
+	assert_non_null(strstr(line(), "from=<a??b?[2J?"));
+	open_log(true);
+	log_reject((struct qid){ 0 }, "RCPT", client, SLICE("550 \"x\"\\"), slice_make("a\nb", 3), SLICE("t"), SLICE("SMTP"), SLICE("h"));
+	assert_non_null(strstr(line(), "\"reply\":\"550 \\\"x\\\"\\\\\",\"from\":\"a?b\""));
+}
+
+/* A log that takes nothing costs lines, never time; the loss is said. */
+static void
+full_pipe(void **unused)
+{
+	char text[65536];
+
+	(void)unused;
+	open_log(false);
+	assert_int_equal(fcntl(fds[1], F_SETFL, O_NONBLOCK), 0);
+	assert_int_equal(fcntl(fds[0], F_SETFL, O_NONBLOCK), 0);
+	for (int i = 0; i < 5000; i++)
+		log_say(LOG_LEVEL_INFO, "%d", i);
+	while (read(fds[0], text, sizeof(text)) > 0)
+		;
+	log_say(LOG_LEVEL_INFO, "there is room again");
+	assert_true(read(fds[0], text, sizeof(text)) > 0);
+	assert_non_null(strstr(text, "log lines were dropped"));
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(lines_of_smtpd), cmocka_unit_test(lines_of_queue), cmocka_unit_test(lines_of_login),
+		cmocka_unit_test(hostile_text), cmocka_unit_test(full_pipe),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
