@@ -199,7 +199,7 @@ addr_detail(const struct addr *a, struct addr *base, struct slice *detail)
 	if (local.len < 2 || local.ptr[0] == '"')
 		return false;
 	plus = 1 + slice_find(slice_sub(local, 1, local.len), '+');
-	if (plus >= local.len)
+	if (plus >= local.len || dot_string(slice_sub(local, 0, plus)) != plus)	/* "a.+b": no address without it */
 		return false;
 	*detail = slice_sub(local, plus + 1, local.len);
 	*base = (struct addr){ .local_len = plus, .len = a->len - (local.len - plus) };

@@ -224,7 +224,7 @@ nearest(const char *name)
 /* libconfuse gives no context to its error function: one load at a time. */
 static struct load *loading;
 
-static void
+static void __attribute__((format(printf, 2, 0)))
 confuse_error(cfg_t *cfg, const char *fmt, va_list ap)
 {
 	char text[300], name[100];
