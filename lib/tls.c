@@ -1,11 +1,14 @@
 #include "tls.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <openssl/err.h>
+#include <openssl/pem.h>
 #include <openssl/rand.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
@@ -14,6 +17,9 @@
 #define CIPHERS_12							\
 	"ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20:"		\
 	"ECDHE+AES:!aNULL:!eNULL:!MD5:!CAMELLIA:!ARIA"
+
+/* The largest file of certificates or keys, octets. */
+#define PEM_OCTETS (1024 * 1024)
 
 /* Rounds after which a handshake in memory must be done; it takes three. */
 #define REHEARSAL_ROUNDS 20
@@ -119,20 +125,72 @@ rehearse(SSL_CTX *server, SSL_CTX *client)
 	return tls13 || tls12;
 }
 
-SSL_CTX *
-tls_server_new(const char *certificate, const char *key, char *why, size_t size)
+/* Everything that is in a file, from its beginning; NULL if it cannot be had. */
+static BIO *
+file_in_memory(int fd)
 {
-	SSL_CTX *tls = context_new(TLS_server_method(), why, size), *client;
+	char chunk[4096];
+	BIO *bio = BIO_new(BIO_s_mem());
+	off_t at = 0;
+	ssize_t n;
+
+	while (bio != NULL && (n = pread(fd, chunk, sizeof(chunk), at)) != 0) {
+		if (n < 0 || (at += n) > PEM_OCTETS || BIO_write(bio, chunk, (int)n) != n) {
+			BIO_free(bio);
+			bio = NULL;
+		}
+	}
+	OPENSSL_cleanse(chunk, sizeof(chunk));
+	return bio;
+}
+
+/* The certificate, then those that lead to its root. */
+static bool
+use_chain(SSL_CTX *tls, int fd)
+{
+	BIO *bio = file_in_memory(fd);
+	X509 *x = bio == NULL ? NULL : PEM_read_bio_X509_AUX(bio, NULL, NULL, NULL);
+	bool fine = x != NULL && SSL_CTX_use_certificate(tls, x) == 1;
+
+	X509_free(x);
+	while (fine && (x = PEM_read_bio_X509(bio, NULL, NULL, NULL)) != NULL) {
+		fine = SSL_CTX_add0_chain_cert(tls, x) == 1;
+		if (!fine)
+			X509_free(x);
+	}
+	/* The end of the file is reported as an error, too. */
+	if (fine)
+		ERR_clear_error();
+	BIO_free(bio);
+	return fine;
+}
+
+static bool
+use_key(SSL_CTX *tls, int fd)
+{
+	BIO *bio = file_in_memory(fd);
+	EVP_PKEY *key = bio == NULL ? NULL : PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL);
+	bool fine = key != NULL && SSL_CTX_use_PrivateKey(tls, key) == 1 && SSL_CTX_check_private_key(tls) == 1;
+
+	EVP_PKEY_free(key);
+	BIO_free(bio);
+	return fine;
+}
+
+/* The names are for `why`. */
+static SSL_CTX *
+server_new(int certificate_fd, int key_fd, const char *certificate, const char *key, char *why, size_t size)
+{
+	SSL_CTX *tls = context_new(TLS_server_method(), why, size), *client = NULL;
 
 	if (tls == NULL)
 		return NULL;
 	(void)SSL_CTX_set_dh_auto(tls, 1);
-	if (SSL_CTX_use_certificate_chain_file(tls, certificate) != 1) {
+	if (!use_chain(tls, certificate_fd)) {
 		why_openssl(certificate, why, size);
 		goto fail;
 	}
-	if (SSL_CTX_use_PrivateKey_file(tls, key, SSL_FILETYPE_PEM) != 1 ||
-	    SSL_CTX_check_private_key(tls) != 1) {
+	if (!use_key(tls, key_fd)) {
 		why_openssl(key, why, size);
 		goto fail;
 	}
@@ -140,15 +198,42 @@ tls_server_new(const char *certificate, const char *key, char *why, size_t size)
 	if (client == NULL)
 		goto fail;
 	if (!rehearse(tls, client)) {
-		SSL_CTX_free(client);
 		why_openssl("a handshake with this certificate and key", why, size);
 		goto fail;
 	}
 	SSL_CTX_free(client);
 	return tls;
 fail:
+	SSL_CTX_free(client);
 	SSL_CTX_free(tls);
 	return NULL;
+}
+
+SSL_CTX *
+tls_server_new_fds(int certificate_fd, int key_fd, char *why, size_t size)
+{
+	return server_new(certificate_fd, key_fd, "certificate", "key", why, size);
+}
+
+SSL_CTX *
+tls_server_new(const char *certificate, const char *key, char *why, size_t size)
+{
+	int certificate_fd = open(certificate, O_RDONLY | O_CLOEXEC), key_fd;
+	SSL_CTX *tls = NULL;
+
+	if (certificate_fd == -1) {
+		(void)snprintf(why, size, "%s: %s", certificate, strerror(errno));
+		return NULL;
+	}
+	key_fd = open(key, O_RDONLY | O_CLOEXEC);
+	if (key_fd == -1) {
+		(void)snprintf(why, size, "%s: %s", key, strerror(errno));
+	} else {
+		tls = server_new(certificate_fd, key_fd, certificate, key, why, size);
+		(void)close(key_fd);
+	}
+	(void)close(certificate_fd);
+	return tls;
 }
 
 static int

@@ -17,6 +17,9 @@ struct ssl_st;
 
 /* Of two PEM files (the whole chain; its key).  NULL, and why in words. */
 struct ssl_ctx_st *tls_server_new(const char *certificate, const char *key, char *why, size_t size);
+/* The same from files that are open (read from their beginning; left open): a
+ * parent that must never see the key keeps the descriptor for its children. */
+struct ssl_ctx_st *tls_server_new_fds(int certificate_fd, int key_fd, char *why, size_t size);
 
 /*
  * The name of the protocol spoken here, "smtp", "imap", "pop3" (borrowed for
