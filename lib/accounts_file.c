@@ -37,7 +37,7 @@ account_local_valid(struct slice local)
 	for (size_t i = 0; i < local.len; i++) {
 		unsigned char c = (unsigned char)local.ptr[i];
 
-		if (c <= ' ' || c == 0x7f || strchr("/\\:*\"", c) != NULL)
+		if (c <= ' ' || c == 0x7f || strchr("/\\:*|\"", c) != NULL)
 			return false;
 	}
 	return true;

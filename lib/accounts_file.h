@@ -55,7 +55,10 @@ void accounts_file_init(struct accounts_file *f, struct slice text, struct slice
  */
 enum account_next accounts_file_next(struct accounts_file *f, struct account *out, struct account_error *e);
 
-/* May this be the name of a mailbox?  It becomes the name of a folder: no '/', no leading dot, no quotes. */
+/*
+ * May this be the name of a mailbox?  It becomes the name of a folder: none of
+ * / \ : * | ", no blanks or control octets, no dot in front.
+ */
 bool account_local_valid(struct slice local);
 
 /* "500M", "2G", "1000000", "0"; K, M, G, T are powers of 1024.  False for anything else and for overflow. */

@@ -481,6 +481,19 @@ alias_address(struct slice text, struct slice domain, struct addr *out)
 	return ok;
 }
 
+bool
+alias_detail_safe(struct slice detail)
+{
+	for (size_t i = 0; i < detail.len; i++) {
+		char c = detail.ptr[i];
+
+		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+		    c == '-' || c == '_' || c == '=' || (c == '.' && i > 0)))
+			return false;
+	}
+	return detail.len > 0;
+}
+
 /* Append one word of *s (no blank in front) and a NUL to words; false: a quote is open. */
 static bool
 command_word(struct slice *s, struct buf *words)

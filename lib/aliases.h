@@ -79,6 +79,9 @@ enum alias_next aliases_next(struct aliases *a, struct alias_entry *out, struct 
  */
 bool alias_address(struct slice text, struct slice domain, struct addr *out);
 
+/* May this +detail be part of a file name (.forward+DETAIL)?  Letters, digits, and - _ = . not in front. */
+bool alias_detail_safe(struct slice detail);
+
 /*
  * Split the text of a TARGET_COMMAND into words, without a shell: blanks
  * separate; '...' and "..." group; a backslash takes the next octet as it is

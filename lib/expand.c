@@ -13,7 +13,7 @@ struct step {
 	int			 level;
 	char			 key[ADDR_MAX + 1];	/* of the alias; "" for an :include: */
 	const struct route	*user;		/* his .forward file, or a file included there; NULL: the machine's */
-	bool			 included;	/* an :include: file: files and commands in it are refused */
+	bool			 included;	/* an :include: file: addresses alone */
 	const char		*sender;	/* owner- in force, or NULL */
 	char			*via;		/* text up to here */
 };
@@ -73,7 +73,7 @@ add(struct expander *x, enum expand_kind kind, struct slice text, const struct s
 	return t->text == NULL || t->via == NULL ? no_memory(x) : OK;
 }
 
-/* "~user" and the action, for what stands in a .forward file. */
+/* "~user+detail" and the action, for what stands in a .forward file. */
 static enum verdict
 add_action(struct expander *x, enum expand_kind kind, struct slice text, const struct step *up)
 {
@@ -84,6 +84,10 @@ add_action(struct expander *x, enum expand_kind kind, struct slice text, const s
 	if (up->user != NULL) {
 		(void)buf_char(&b, '~');
 		(void)buf_slice(&b, addr_local(&up->user->key));
+		if (alias_detail_safe(up->user->detail)) {
+			(void)buf_char(&b, '+');
+			(void)buf_slice(&b, up->user->detail);
+		}
 	}
 	(void)buf_slice(&b, text);
 	v = b.full ? give_up(x, PERM, "5.3.5", "a file name or command is too long") :
@@ -248,9 +252,9 @@ follow_text(struct expander *x, struct slice text, struct slice domain, const ch
 	while (v == OK && (next = alias_list_next(&list, &value, &error)) != ALIAS_END) {
 		struct target target = { value.kind, buf_slice_of(&value.text) };
 
-		if (next == ALIAS_GOT && here->included && (value.kind == TARGET_FILE || value.kind == TARGET_COMMAND)) {
+		if (next == ALIAS_GOT && here->included && value.kind != TARGET_ADDRESS && value.kind != TARGET_LOCAL_FINAL) {
 			error.line = value.line;
-			(void)snprintf(error.text, sizeof(error.text), "files and commands are refused in an :include:");
+			(void)snprintf(error.text, sizeof(error.text), "files, commands and :include: are refused in an :include:");
 			next = ALIAS_ERROR;
 		}
 		if (next == ALIAS_ERROR) {
@@ -312,7 +316,7 @@ follow_user(struct expander *x, const struct addr *a, const struct route *route,
 		return add(x, EXPAND_MAILBOX, addr_text(a), up);
 	buf_init(&text, EXPAND_FILE_MAX);
 	(void)snprintf(path, sizeof(path), "%.*s/.forward", (int)route->home.len, route->home.ptr);
-	v = x->ops->forward(x->ops->ctx, route, route->detail, &text);
+	v = x->ops->forward(x->ops->ctx, route, &text);
 	if (v == TEMP) {
 		v = give_up(x, TEMP, "4.3.0", "cannot read %s", path);
 	} else if (v == PERM || !forward_usable(x, buf_slice_of(&text), path)) {

@@ -19,8 +19,8 @@
 enum expand_kind {
 	EXPAND_MAILBOX,		/* an address of ours, with its +detail, that is a mailbox */
 	EXPAND_REMOTE,		/* an address elsewhere */
-	EXPAND_FILE,		/* "/path", or "~user/path" out of that user's .forward */
-	EXPAND_COMMAND,		/* "|command", or "~user|command" */
+	EXPAND_FILE,		/* "/path"; out of a user's .forward "~user/path", or "~user+detail/path" */
+	EXPAND_COMMAND,		/* "|command", "~user|command" or "~user+detail|command" */
 	EXPAND_UNKNOWN,		/* an address of ours behind an alias, where nobody is: it bounces by itself */
 };
 
@@ -46,11 +46,11 @@ struct expand_ops {
 	 */
 	enum verdict (*include)(void *ctx, const struct route *user, struct slice path, struct buf *out);
 	/*
-	 * Read the .forward file of a user of the machine (route->system); detail
-	 * may be empty.  OK: it is there; PERM: there is none, or it is one to be
+	 * Read the .forward file of a user of the machine (route->system); with a
+	 * route->detail that is alias_detail_safe(), .forward+DETAIL first.  OK: it is there; PERM: there is none, or it is one to be
 	 * passed over; TEMP.  NULL: .forward files are not looked at.
 	 */
-	enum verdict (*forward)(void *ctx, const struct route *user, struct slice detail, struct buf *out);
+	enum verdict (*forward)(void *ctx, const struct route *user, struct buf *out);
 	/* A mistake in a file that was read at delivery; may be NULL.  The line is passed over. */
 	void (*mistake)(void *ctx, const char *file, unsigned line, const char *text);
 	void *ctx;
@@ -59,7 +59,7 @@ struct expand_ops {
 /*
  * OK: *out is filled.  TEMP, PERM: out->dsn and out->why say why; nothing else
  * is in it.  ops may be NULL.  An :include: file with mistakes gives TEMP (a
- * recipient would be lost); a .forward file with mistakes is passed over as a
+ * recipient would be lost; it may hold addresses alone); a .forward file with mistakes is passed over as a
  * whole: the mail goes to the user's mailbox.
  */
 enum verdict expand_address(struct routes *r, const struct addr *a, const struct expand_ops *ops,

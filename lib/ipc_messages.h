@@ -336,6 +336,25 @@ enum ipc_daemon_state { DAEMON_STOPPED, DAEMON_STARTING, DAEMON_READY, DAEMON_ST
 	F(slice, name,        64,  "as asked")					\
 	F(u8,    verdict,     2,   "")
 
+/* ---- parts of deliver ---- */
+
+#define IPC_DELIVER_SPAWN(F)	/* worker to root parent: a process under another uid */	\
+	F(u32,   id,          U32, "echoed")					\
+	F(u8,    action,      1,   "0: for a user's Maildir; 1: for one action, then it ends")	\
+	F(slice, what,        320, "address of a user of the machine; or, as the default account, a target of the machine's aliases: |command, /file, :include:/path")
+#define IPC_DELIVER_SPAWNED(F)	/* answer; carries its socket when OK */	\
+	F(u32,   id,          U32, "as given")					\
+	F(u8,    verdict,     2,   "PERM: not allowed; TEMP: not now")		\
+	F(slice, text,        200, "why not")
+#define IPC_DELIVER_FILE(F)	/* worker to such a process; it takes job frames too */	\
+	F(u32,   id,          U32, "echoed")					\
+	F(slice, path,        320, "an :include: file; empty: the user's .forward")	\
+	F(slice, detail,      64,  "look for .forward+DETAIL first")
+#define IPC_DELIVER_TEXT(F)	/* answer; from an action process it carries the text in a memfd when OK */	\
+	F(u32,   id,          U32, "as given")					\
+	F(u8,    verdict,     2,   "OK: it is there; PERM: there is none, or it is to be passed over")	\
+	F(slice, text,        300, "why not, for the log")
+
 #define IPC_MESSAGES(M)								\
 	/* name              code    sender     receiver  fields */		\
 	M(hello,             0x0001, any,       any,      IPC_HELLO)		\
@@ -385,7 +404,11 @@ enum ipc_daemon_state { DAEMON_STOPPED, DAEMON_STARTING, DAEMON_READY, DAEMON_ST
 	M(crypt_check,       0x0904, auth,      auth,     IPC_CRYPT_CHECK)	\
 	M(crypt_result,      0x0905, auth,      auth,     IPC_CRYPT_RESULT)	\
 	M(pam_check,         0x0906, auth,      auth,     IPC_PAM_CHECK)	\
-	M(pam_result,        0x0907, auth,      auth,     IPC_PAM_RESULT)
+	M(pam_result,        0x0907, auth,      auth,     IPC_PAM_RESULT)	\
+	M(deliver_spawn,     0x0a01, deliver,   deliver,  IPC_DELIVER_SPAWN)	\
+	M(deliver_spawned,   0x0a02, deliver,   deliver,  IPC_DELIVER_SPAWNED)	\
+	M(deliver_file,      0x0a03, deliver,   deliver,  IPC_DELIVER_FILE)	\
+	M(deliver_text,      0x0a04, deliver,   deliver,  IPC_DELIVER_TEXT)
 
 #define IPC_ELEMENTS(E)								\
 	E(rcpt,        IPC_RCPT)						\

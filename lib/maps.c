@@ -190,6 +190,7 @@ table_clear(struct maps_table *t)
 	}
 	for (size_t i = 0; i < t->file_n; i++)
 		free(t->file[i]);
+	free(t->first_user);
 	free(t->at);
 	free(t->domain);
 	free(t->file);

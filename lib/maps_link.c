@@ -173,38 +173,41 @@ any_mailbox(const struct maps_table *t)
 	for (size_t i = 0; i < t->domain_n; i++)
 		if (t->domain[i].first_mailbox != NULL)
 			return t->domain[i].first_mailbox;
-	return NULL;
+	return t->first_user;
 }
 
 /*
- * postmaster of this domain has no entry: whom to send it to.  RFC 5321
- * section 4.5.1 wants it to work at every domain.  NULL: nobody is there.
+ * postmaster or root of this domain has no entry: whom to send it to.  RFC 5321
+ * section 4.5.1 wants postmaster to work at every domain, and what cron says to
+ * root should reach somebody.  NULL: nobody is there.
  */
 static const char *
-find_postmaster(struct maps_table *t, const struct maps_domain *d, char *text, size_t size)
+find_somebody(struct maps_table *t, const char *name, const struct maps_domain *d, char *text, size_t size)
 {
-	if (strcmp(d->name, t->host) != 0 && leads_somewhere(t, "postmaster", t->host, text, size))
+	bool own = strcmp(d->name, t->host) == 0;
+
+	if (!own && leads_somewhere(t, "postmaster", t->host, text, size))
 		return text;
-	if (leads_somewhere(t, "root", t->host, text, size))
+	if (leads_somewhere(t, own && strcmp(name, "root") == 0 ? "postmaster" : "root", t->host, text, size))
 		return text;
 	return d->first_mailbox != NULL ? d->first_mailbox : any_mailbox(t);
 }
 
 static void
-add_postmaster(struct maps_table *t, const struct maps_domain *d)
+add_somebody(struct maps_table *t, const char *name, const struct maps_domain *d)
 {
 	char key[ADDR_MAX + 16], text[ADDR_MAX + 16];
 	const char *to;
 	struct maps_entry *e;
 
-	if (d->means != NULL || leads_somewhere(t, "postmaster", d->name, key, sizeof(key)))
+	if (d->means != NULL || leads_somewhere(t, name, d->name, key, sizeof(key)))
 		return;
-	to = find_postmaster(t, d, text, sizeof(text));
+	to = find_somebody(t, name, d, text, sizeof(text));
 	if (to == NULL) {
 		const char *file = strcmp(d->name, t->host) == 0 ? t->conf->aliases : maps_file(t, d->alias_file);
 
-		maps_problem(t, true, file, 0, "mail to postmaster@%s leads nowhere, and RFC 5321 wants it to work; "
-		    "add a line postmaster: you@your.domain", d->name);
+		maps_problem(t, true, file, 0, "mail to %s@%s leads nowhere, and it should reach a person; "
+		    "add a line %s: you@your.domain", name, d->name, name);
 		return;
 	}
 	e = maps_entry_add(t, slice_of(key));
@@ -222,9 +225,13 @@ static void
 add_postmasters(struct maps_table *t)
 {
 	for (size_t i = 0; i < t->domain_n && !t->no_memory; i++) {
-		add_postmaster(t, &t->domain[i]);
-		if (i == 0)
-			sort_entries(t);
+		add_somebody(t, "postmaster", &t->domain[i]);
+		if (i != 0)
+			continue;
+		sort_entries(t);
+		if (t->conf->system_users)
+			add_somebody(t, "root", &t->domain[i]);
+		sort_entries(t);
 	}
 	sort_entries(t);
 }

@@ -328,7 +328,8 @@ add_system_user(struct maps_table *t, uint32_t file, const struct passwd *pw)
 	struct maps_entry *e;
 	struct addr key;
 
-	if (pw->pw_uid != 0 && (pw->pw_uid < SYSTEM_UID_MIN || pw->pw_uid > SYSTEM_UID_MAX))
+	/* root has no mailbox: nothing is delivered as root.  maps_link.c finds somebody for him. */
+	if (pw->pw_uid < SYSTEM_UID_MIN || pw->pw_uid > SYSTEM_UID_MAX)
 		return;
 	if (pw->pw_dir == NULL || pw->pw_dir[0] != '/' || pw->pw_dir[1] == '\0' ||
 	    strcmp(pw->pw_dir, "/nonexistent") == 0 || strlen(pw->pw_dir) > 1000)
@@ -345,7 +346,9 @@ add_system_user(struct maps_table *t, uint32_t file, const struct passwd *pw)
 	e->uid = pw->pw_uid;
 	e->gid = pw->pw_gid;
 	e->home = strdup(pw->pw_dir);
-	if (e->home == NULL)
+	if (t->first_user == NULL)
+		t->first_user = strdup(e->key);
+	if (e->home == NULL || t->first_user == NULL)
 		t->no_memory = true;
 	t->report->mailboxes++;
 }

@@ -55,6 +55,7 @@ struct maps_table {
 	size_t			 domain_n, domain_size;
 	char			**file;
 	size_t			 file_n, file_size;
+	char			*first_user;	/* address of the first user of the machine, or NULL */
 	char			 host[ADDR_DOMAIN_MAX + 1];	/* our hostname, canonical */
 	bool			 failed;	/* an error was reported: nothing is written */
 	bool			 no_aliases;	/* the machine's file is missing: said by exit code 66 */

@@ -122,16 +122,25 @@ put_route(struct maps_table *t, struct output *o, const struct maps_entry *e, st
 		put_key(o, 'A', key, buf_slice_of(record));
 }
 
-/* The files and commands that deliver may be told to use. */
+/* The files, commands and :include: files that deliver may be told to use. */
 static void
 put_actions(struct output *o, const struct maps_entry *e)
 {
 	struct slice rest = buf_slice_of(&e->targets);
 	struct target target;
+	struct buf b;
 
-	while (routes_next_target(&rest, &target))
-		if (target.kind == TARGET_FILE || target.kind == TARGET_COMMAND)
-			put_key(o, 'X', target.text, SLICE(""));
+	buf_init(&b, ROUTES_KEY_MAX);
+	while (routes_next_target(&rest, &target)) {
+		if (target.kind != TARGET_FILE && target.kind != TARGET_COMMAND && target.kind != TARGET_INCLUDE)
+			continue;
+		buf_reset(&b);
+		if (target.kind == TARGET_INCLUDE)
+			(void)buf_text(&b, ":include:");
+		(void)buf_slice(&b, target.text);
+		put_key(o, 'X', buf_slice_of(&b), SLICE(""));
+	}
+	buf_clear(&b);
 }
 
 static void

@@ -62,7 +62,7 @@ enum verdict routes_find(struct routes *r, const struct addr *a, struct route *o
  */
 enum verdict routes_find_mailbox(struct routes *r, const struct addr *a, struct route *out);
 
-/* Is this "/file" or "|command" a target in the machine's alias file now? */
+/* Is this "/file", "|command" or ":include:/path" a target in the machine's alias file now? */
 enum verdict routes_action(struct routes *r, struct slice action);
 
 /* Is the domain ours?  OK, PERM (no), TEMP. */

@@ -10,7 +10,7 @@
  *	A address	a route_record: mailbox, alias, or both (canonical address)
  *	* domain	a route_record: the catch-all
  *	F u32		name of a source file; records carry the number
- *	X action	"/file" or "|command" is a target of the machine's aliases
+ *	X action	"/file", "|command" or ":include:/path" is a target of the machine's aliases
  *
  * Numbers are little-endian.
  */
