@@ -1,0 +1,130 @@
+/*
+ * pennypost: the command that sets up, starts, stops and steers a mail suite.
+ * Called as sendmail, mailq or newaliases it is that command (sendmail.c).
+ *
+ * Read next: cli.h (what commands share), master.c (the process that starts
+ * and watches the daemons), accounts_cmd.c (user, domain, alias).
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+#include "log.h"
+
+struct command {
+	const char	*name;
+	int		(*run)(struct cli *, int, char **);
+	bool		 wants_conf;	/* load the configuration first */
+	const char	*synopsis;
+	const char	*what;
+};
+
+static int cmd_help(struct cli *c, int argc, char **argv);
+static int cmd_version(struct cli *c, int argc, char **argv);
+
+static const struct command commands[] = {
+	{ "init",    cmd_init,    false, "[--domain D] [--hostname H] [--port-base P] DIR", "write a new, self-contained suite into DIR" },
+	{ "start",   cmd_start,   true,  "[--foreground]", "start the daemons; returns when every port is listening" },
+	{ "stop",    cmd_stop,    true,  "", "end every process of this suite" },
+	{ "reload",  cmd_reload,  true,  "", "take over a changed configuration without dropping a session" },
+	{ "reopen-logs", cmd_reopen, true, "", "open the log file anew (after it was rotated)" },
+	{ "status",  cmd_status,  true,  "", "the daemons, and the books of the queue" },
+	{ "version", cmd_version, false, "", "print the version" },
+	{ "help",    cmd_help,    false, "", "this text" },
+};
+
+static int
+cmd_help(struct cli *c, int argc, char **argv)
+{
+	(void)c; (void)argc; (void)argv;
+	(void)printf("usage: pennypost [-C FILE] [--json] COMMAND ...\n\n");
+	for (size_t i = 0; i < LEN(commands); i++)
+		(void)printf("  %s%s%s\n      %s\n", commands[i].name,
+		    commands[i].synopsis[0] == '\0' ? "" : " ", commands[i].synopsis, commands[i].what);
+	(void)printf("\n-C FILE  the configuration (%s)\n--json   data as JSON\n"
+	    "pennypost(8) says more.\n", conf_default_file());
+	return EX_OK;
+}
+
+static int
+cmd_version(struct cli *c, int argc, char **argv)
+{
+	(void)argc; (void)argv;
+	if (c->json)
+		cli_json(json_pack("{s:s}", "version", PP_VERSION));
+	else
+		(void)printf("pennypost %s\n", PP_VERSION);
+	return EX_OK;
+}
+
+/*
+ * -C, --json, --help and --version may stand anywhere before "--"; take them
+ * out of argv, so that commands see only what is theirs.
+ */
+static bool
+take_common(struct cli *c, int *argc, char **argv, const char **instead)
+{
+	int kept = 1;
+	bool words = false;
+
+	for (int i = 1; i < *argc; i++) {
+		char *a = argv[i];
+
+		words |= strcmp(a, "--") == 0;
+		if (!words && strncmp(a, "-C", 2) == 0) {
+			c->conf_given = true;
+			c->conf_file = a[2] != '\0' ? a + 2 : argv[++i];
+			if (c->conf_file == NULL)
+				return false;
+		} else if (!words && strcmp(a, "--json") == 0) {
+			c->json = true;
+		} else if (!words && (strcmp(a, "--help") == 0 || strcmp(a, "-h") == 0)) {
+			*instead = "help";
+		} else if (!words && (strcmp(a, "--version") == 0 || strcmp(a, "-V") == 0)) {
+			*instead = "version";
+		} else {
+			argv[kept++] = a;
+		}
+	}
+	*argc = kept;
+	argv[kept] = NULL;
+	return true;
+}
+
+static int
+run_command(struct cli *c, const char *name, int argc, char **argv)
+{
+	for (size_t i = 0; i < LEN(commands); i++) {
+		if (strcmp(commands[i].name, name) != 0)
+			continue;
+		if (commands[i].wants_conf && !cli_load(c))
+			return EX_CONFIG;
+		return commands[i].run(c, argc, argv);
+	}
+	cli_say(c, "unknown command '%s'; 'pennypost help' lists them", name);
+	return EX_USAGE;
+}
+
+int
+main(int argc, char **argv)
+{
+	struct cli c = { .program = "pennypost", .conf_file = conf_default_file() };
+	const char *instead = NULL;
+	int rc;
+
+	/* What library functions say goes to the person, not to a log. */
+	log_setup(&(struct log_setup){ .tag = "pennypost", .program = "pennypost", .hostname = "localhost", .fd = 2 });
+	if (!take_common(&c, &argc, argv, &instead)) {
+		cli_say(&c, "-C needs a file");
+		return EX_USAGE;
+	}
+	if (instead == NULL && argc < 2)
+		return cmd_help(&c, argc, argv), EX_USAGE;
+	rc = instead != NULL ? run_command(&c, instead, argc, argv) :
+	    run_command(&c, argv[1], argc - 1, argv + 1);
+	conf_clear(&c.conf);
+	if (fflush(stdout) != 0 || ferror(stdout) != 0)
+		return rc == EX_OK ? EX_IOERR : rc;
+	return rc;
+}
