@@ -465,6 +465,5 @@ master_run(struct master *m)
 	if (m->exit_code != 0 && m->foreground && m->stderr_fd >= 0)
 		(void)dprintf(m->stderr_fd, "pennypost: not started: %s\n", m->reload_text);
 	answer(m, m->exit_code, m->reload_text);
-	(void)ftruncate(m->lock_fd, 0);
 	return m->exit_code;
 }
