@@ -145,11 +145,9 @@ run(struct logger *l)
 
 /* The folder is made if it is missing; the file is never reached through a link. */
 static int
-open_file(const struct conf *conf, const char *path, char *why, size_t why_size)
+open_file(const char *path, char *why, size_t why_size)
 {
 	char folder[4096], *slash;
-	uid_t uid = (uid_t)-1;
-	gid_t gid = (gid_t)-1;
 	struct stat st;
 	int dirfd, fd;
 
@@ -169,9 +167,6 @@ open_file(const struct conf *conf, const char *path, char *why, size_t why_size)
 			(void)close(fd);
 		return -1;
 	}
-	daemon_account(conf, "log", &uid, &gid);
-	if (uid != (uid_t)-1 && st.st_uid == 0 && st.st_size == 0)
-		(void)fchown(fd, uid, gid);
 	return fd;
 }
 
@@ -208,9 +203,9 @@ open_sink(const struct master *m, struct logger *l, char *why, size_t why_size)
 		l->copy_fd = -1;
 	} else if (strcmp(to, "stderr") == 0) {
 		(void)snprintf(path, sizeof(path), "%s/pennypost.log", m->conf.run_dir);
-		l->out_fd = open_file(&m->conf, path, why, why_size);
+		l->out_fd = open_file(path, why, why_size);
 	} else {
-		l->out_fd = open_file(&m->conf, to, why, why_size);
+		l->out_fd = open_file(to, why, why_size);
 	}
 	return l->out_fd >= 0;
 }
