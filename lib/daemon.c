@@ -56,19 +56,42 @@ now_mono_usec(void)
 	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
 
+/* The system's account of that name, or NULL; one with uid 0 is none. */
+static const struct passwd *
+system_account(const struct conf *conf, const char *account)
+{
+	char name[64];
+	const struct passwd *pw;
+
+	(void)snprintf(name, sizeof(name), "%s%s", conf->user_prefix, account);
+	pw = getpwnam(name);
+	return pw == NULL || pw->pw_uid == 0 ? NULL : pw;
+}
+
+uid_t
+daemon_peer_uid(const struct conf *conf, const char *account)
+{
+	const struct passwd *pw = system_account(conf, account);
+	uid_t uid;
+	gid_t gid;
+
+	if (geteuid() != 0)
+		return pw != NULL ? pw->pw_uid : geteuid();
+	daemon_account(conf, account, &uid, &gid);
+	return uid;
+}
+
 void
 daemon_account(const struct conf *conf, const char *account, uid_t *uid, gid_t *gid)
 {
-	char name[64];
 	const struct passwd *pw;
 
 	*uid = (uid_t)-1;
 	*gid = (gid_t)-1;
 	if (geteuid() != 0)
 		return;
-	(void)snprintf(name, sizeof(name), "%s%s", conf->user_prefix, account);
-	pw = getpwnam(name);
-	if (pw != NULL && pw->pw_uid != 0) {
+	pw = system_account(conf, account);
+	if (pw != NULL) {
 		*uid = pw->pw_uid;
 		*gid = pw->pw_gid;
 		return;
@@ -80,7 +103,7 @@ daemon_account(const struct conf *conf, const char *account, uid_t *uid, gid_t *
 			return;
 		}
 	}
-	log_fatal(EX_OSERR, "there is no account '%s'", name);
+	log_fatal(EX_OSERR, "there is no account '%s%s'", conf->user_prefix, account);
 }
 
 /* ---- options ---- */
@@ -288,6 +311,23 @@ open_notify(struct daemon *d)
 	}
 }
 
+/* systemd's LoadCredential=tls-key: the key for a daemon that is never root. */
+static void
+take_credentials(struct conf *conf)
+{
+	const char *dir = getenv("CREDENTIALS_DIRECTORY");
+	char *path;
+
+	if (dir == NULL || asprintf(&path, "%s/tls-key", dir) == -1)
+		return;
+	if (access(path, R_OK) == 0) {
+		free(conf->tls_key);
+		conf->tls_key = path;
+	} else {
+		free(path);
+	}
+}
+
 /* Read the configuration again for a new process; the sockets that are bound stay. */
 static bool
 reload(struct daemon *d)
@@ -298,6 +338,7 @@ reload(struct daemon *d)
 		return false;
 	conf_clear(&d->conf);
 	d->conf = fresh;
+	take_credentials(&d->conf);
 	open_log(d);
 	bind_missing(d);
 	return true;
@@ -334,6 +375,7 @@ daemon_start(struct daemon *d, const char *name, const char *account,
 	d->conf_path = strdup(d->conf.file);
 	if (d->conf_path == NULL || chdir("/") != 0)
 		log_fatal(EX_OSERR, "cannot change to /: %s", strerror(errno));
+	take_credentials(&d->conf);
 	open_log(d);
 	d->by_master = getenv("PENNYPOST_MASTER") != NULL;
 	if (d->by_master)

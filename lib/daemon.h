@@ -79,6 +79,13 @@ int daemon_socket(const struct daemon *d, const char *name, size_t n);
 /* uid and gid of an account of the suite ("queue", "vmail" ...): the system's <prefix><name>, else
  * a fixed number from uid_base; (uid_t)-1 both when we are not root. */
 void daemon_account(const struct conf *conf, const char *account, uid_t *uid, gid_t *gid);
+/*
+ * The uid that a peer of this account has: the account's where it exists, a
+ * number from uid_base when we are root, else our own (everything under one
+ * user).  Call it before confinement.  A peer with our own uid, or root, is of
+ * the suite as well.
+ */
+uid_t daemon_peer_uid(const struct conf *conf, const char *account);
 /* All account names in the order that gives their numbers, NULL at the end. */
 extern const char *const daemon_accounts[];
 
