@@ -119,7 +119,7 @@ def fuzz(tally):
 
 
 def texts(tally):
-    """Man pages without a warning; every program has one."""
+    """Man pages without a warning, and pennypost-ipc(7) as the header has it."""
     began = time.time()
     passed = failed = 0
     for page in sorted(glob.glob(os.path.join(TOP, "man", "*", "*.[1-8]"))):
@@ -129,6 +129,12 @@ def texts(tally):
         else:
             failed += 1
             show_end(log)
+    code, log = run("man/ipc-man", [os.path.join(TOP, "scripts", "ipc-man"), "--check"])
+    if code == 0:
+        passed += 1
+    else:
+        failed += 1
+        show_end(log)
     tally.add("man pages", passed, failed, time.time() - began)
 
 
