@@ -165,7 +165,7 @@ const struct policy_rule policy_rules[] = {
 	CALL(getcwd, DATABASE), CALL(readlink, DATABASE),
 	CALL(select, DATABASE), CALL(pselect6, DATABASE),
 	CALL(times, DATABASE), CALL(getrusage, DATABASE), CALL(sysinfo, DATABASE),
-	CALL(getrlimit, DATABASE),
+	CALL(getrlimit, DATABASE), CALL(sched_getaffinity, DATABASE),
 
 	/* Children: forked, confined in their turn, watched; never another program. */
 	CALL_WITHOUT(clone, PARENT | K(QUEUE), 0, CLONE_REFUSED),
@@ -173,7 +173,7 @@ const struct policy_rule policy_rules[] = {
 	CALL(set_robust_list, PARENT), CALL(rseq, PARENT), CALL(set_tid_address, PARENT),
 	CALL(wait4, PARENT), CALL(kill, PARENT), CALL(pidfd_open, PARENT), CALL(pidfd_send_signal, PARENT),
 	CALL(dup, PARENT), CALL(dup2, PARENT), CALL(dup3, PARENT),
-	CALL(close_range, PARENT),
+	CALL(close_range, PARENT), CALL(signalfd4, PARENT),
 	CALL(setresuid, PARENT), CALL(setresgid, PARENT), CALL(setgroups, PARENT),
 	CALL(getresuid, PARENT), CALL(getresgid, PARENT), CALL(getppid, PARENT | K(BROKER)),
 	CALL(capset, PARENT), CALL(capget, PARENT),
