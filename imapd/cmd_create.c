@@ -1,0 +1,119 @@
+/* CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE. */
+#include <string.h>
+
+#include "imap_cmd.h"
+
+static bool
+parse_one(struct imap_in *in, struct slice *name)
+{
+	return imap_parse_space(in) && imap_parse_mailbox(in, name) && imap_parse_end(in);
+}
+
+/* A separator at the end says that folders will come below it: all folders can have them. */
+static void
+drop_separator(struct slice *name)
+{
+	if (name->len > 1 && name->ptr[name->len - 1] == STORE_SEPARATOR)
+		name->len--;
+}
+
+static enum imap_step
+result(struct imap_session *s, enum store_error error, const char *what, const char *done)
+{
+	return error == STORE_OK ? imap_ok(s, done) : imap_no_store(s, error, what);
+}
+
+/* The same for a name that is to be. */
+static enum imap_step
+result_new(struct imap_session *s, enum store_error error, const char *what, const char *done)
+{
+	if (error == STORE_NAME)
+		return imap_no(s, "[CANNOT] Invalid mailbox name");
+	return result(s, error, what, done);
+}
+
+/* RFC 3501 section 6.3.3. */
+enum imap_step
+cmd_create(struct imap_session *s, struct imap_in *in)
+{
+	struct slice name;
+
+	if (!parse_one(in, &name))
+		return imap_bad_args(s, in);
+	drop_separator(&name);
+	return result_new(s, store_create(s->setup.store, name), "create", "Mailbox created");
+}
+
+/* Is name the selected folder, or a level above it? */
+static bool
+holds_selected(const struct imap_session *s, struct slice name)
+{
+	char canonical[STORE_NAME_MAX + 1];
+	struct slice selected;
+
+	if (s->folder == NULL || !store_name_check(name, false, canonical))
+		return false;
+	selected = slice_of(store_folder_name(s->folder));
+	return slice_prefix(&selected, canonical) &&
+	    (selected.len == 0 || selected.ptr[0] == STORE_SEPARATOR);
+}
+
+/* RFC 3501 section 6.3.4.  Deleting the selected mailbox leaves none selected. */
+enum imap_step
+cmd_delete(struct imap_session *s, struct imap_in *in)
+{
+	enum store_error error;
+	struct slice name;
+	bool selected;
+
+	if (!parse_one(in, &name))
+		return imap_bad_args(s, in);
+	selected = holds_selected(s, name) && strlen(store_folder_name(s->folder)) == name.len;
+	error = store_delete(s->setup.store, name);
+	if (error == STORE_OK && selected)
+		imap_unselect(s);
+	return result(s, error, "delete", "Mailbox deleted");
+}
+
+/* RFC 3501 section 6.3.5.  A selected mailbox that gets another name is no longer selected. */
+enum imap_step
+cmd_rename(struct imap_session *s, struct imap_in *in)
+{
+	enum store_error error;
+	struct slice from, to;
+	bool selected;
+
+	if (!imap_parse_space(in) || !imap_parse_mailbox(in, &from) || !parse_one(in, &to))
+		return imap_bad_args(s, in);
+	drop_separator(&to);
+	selected = holds_selected(s, from) && !slice_is(from, "INBOX");
+	error = store_rename(s->setup.store, from, to);
+	if (error == STORE_OK && selected)
+		imap_unselect(s);
+	return result_new(s, error, "rename", "Mailbox renamed");
+}
+
+/* RFC 3501 section 6.3.6: a name need not exist to be subscribed. */
+static enum imap_step
+subscribe(struct imap_session *s, struct imap_in *in, bool on)
+{
+	struct slice name;
+
+	if (!parse_one(in, &name))
+		return imap_bad_args(s, in);
+	drop_separator(&name);
+	return result_new(s, store_subscribe(s->setup.store, name, on), "subscribe",
+	    on ? "Mailbox subscribed" : "Mailbox unsubscribed");
+}
+
+enum imap_step
+cmd_subscribe(struct imap_session *s, struct imap_in *in)
+{
+	return subscribe(s, in, true);
+}
+
+enum imap_step
+cmd_unsubscribe(struct imap_session *s, struct imap_in *in)
+{
+	return subscribe(s, in, false);
+}

@@ -1,0 +1,74 @@
+/* The verbs of a few lines: CAPABILITY NOOP CHECK LOGOUT ENABLE ID NAMESPACE. */
+#include "imap_cmd.h"
+
+/* RFC 3501 section 6.1.1. */
+enum imap_step
+cmd_capability(struct imap_session *s, struct imap_in *in)
+{
+	if (!imap_parse_end(in))
+		return imap_bad_args(s, in);
+	(void)buf_text(&s->out, "* CAPABILITY " IMAP_CAPABILITIES "\r\n");
+	return imap_ok(s, "Capabilities listed");
+}
+
+/* RFC 3501 section 6.1.2: what changed is told as after any command. */
+enum imap_step
+cmd_noop(struct imap_session *s, struct imap_in *in)
+{
+	if (!imap_parse_end(in))
+		return imap_bad_args(s, in);
+	return imap_ok(s, "Nothing done");
+}
+
+/* RFC 3501 section 6.4.1: all is on disk anyway. */
+enum imap_step
+cmd_check(struct imap_session *s, struct imap_in *in)
+{
+	if (!imap_parse_end(in))
+		return imap_bad_args(s, in);
+	return imap_ok(s, "Checked");
+}
+
+/* RFC 3501 section 6.1.3. */
+enum imap_step
+cmd_logout(struct imap_session *s, struct imap_in *in)
+{
+	if (!imap_parse_end(in))
+		return imap_bad_args(s, in);
+	imap_session_bye(s, "Logging out");
+	return imap_ok(s, "Logged out");
+}
+
+/* RFC 5161.  No extension here needs enabling, so none is named in the answer. */
+enum imap_step
+cmd_enable(struct imap_session *s, struct imap_in *in)
+{
+	struct slice name;
+
+	do {
+		if (!imap_parse_space(in) || !imap_parse_atom(in, &name))
+			return imap_bad_args(s, in);
+	} while (!imap_at_end(in));
+	(void)buf_text(&s->out, "* ENABLED\r\n");
+	return imap_ok(s, "Enabled what there is");
+}
+
+/* RFC 2971.  What the client says of itself is read and forgotten. */
+enum imap_step
+cmd_id(struct imap_session *s, struct imap_in *in)
+{
+	if (!imap_parse_id(in))
+		return imap_bad_args(s, in);
+	(void)buf_text(&s->out, IMAP_ID_RESPONSE);
+	return imap_ok(s, "ID exchanged");
+}
+
+/* RFC 2342: the user's own folders, and nothing else. */
+enum imap_step
+cmd_namespace(struct imap_session *s, struct imap_in *in)
+{
+	if (!imap_parse_end(in))
+		return imap_bad_args(s, in);
+	(void)buf_text(&s->out, "* NAMESPACE ((\"\" \".\")) NIL NIL\r\n");
+	return imap_ok(s, "Namespaces listed");
+}

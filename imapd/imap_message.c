@@ -1,0 +1,124 @@
+#include "imap_message.h"
+
+#include <strings.h>
+
+enum store_error
+imap_message_open(struct imap_message *m, struct store_folder *f, uint32_t seq)
+{
+	uint32_t uid = store_folder_at(f, seq)->uid;
+	enum store_error error;
+
+	if (m->uid == uid)
+		return STORE_OK;
+	imap_message_close(m);
+	error = store_content_open(f, seq, &m->content);
+	if (error == STORE_OK)
+		error = store_content_text(&m->content, &m->text);
+	if (error != STORE_OK) {
+		store_content_close(&m->content);
+		*m = (struct imap_message){ 0 };
+		return error;
+	}
+	mime_split(m->text, &m->header, &m->body);
+	m->uid = uid;
+	return STORE_OK;
+}
+
+void
+imap_message_close(struct imap_message *m)
+{
+	if (m->parsed)
+		mime_clear(&m->mime);
+	if (m->uid != 0)
+		store_content_close(&m->content);
+	*m = (struct imap_message){ 0 };
+}
+
+const struct mime *
+imap_message_mime(struct imap_message *m)
+{
+	if (!m->parsed)
+		m->parsed = mime_parse(m->text, &m->mime);
+	return m->parsed ? &m->mime : NULL;
+}
+
+static bool
+is_listed(const struct imap_section *s, struct slice name)
+{
+	for (size_t i = 0; i < s->field_n; i++)
+		if (s->field[i].len == name.len && strncasecmp(s->field[i].ptr, name.ptr, name.len) == 0)
+			return true;
+	return false;
+}
+
+/* HEADER.FIELDS, HEADER.FIELDS.NOT; the empty line belongs to them. */
+static struct slice
+pick_fields(const struct imap_section *s, struct slice header, struct buf *fields)
+{
+	struct mime_field field;
+	bool not = s->part == PART_FIELDS_NOT;
+
+	buf_reset(fields);
+	for (size_t n = 0; n < MIME_FIELDS_MAX && mime_field_next(&header, true, &field); n++)
+		if (is_listed(s, field.name) != not)
+			(void)buf_slice(fields, field.raw);
+	/* A last line without its end (there is no body) gets one. */
+	if (fields->len > 0 && fields->ptr[fields->len - 1] != '\n')
+		(void)buf_text(fields, "\r\n");
+	(void)buf_text(fields, "\r\n");
+	return buf_slice_of(fields);
+}
+
+/* Header and body that HEADER, TEXT and the like of this part are about. */
+static bool
+find_part(struct imap_message *m, const struct imap_section *s, struct slice *header, struct slice *body)
+{
+	const struct mime *mime;
+	uint32_t at;
+
+	if (s->number_n == 0) {
+		*header = m->header;
+		*body = m->body;
+		return true;
+	}
+	mime = imap_message_mime(m);
+	if (mime == NULL)
+		return false;
+	at = mime_part_at(mime, s->number, s->number_n);
+	if (at == MIME_NONE)
+		return false;
+	if (s->part != PART_ALL && s->part != PART_MIME) {
+		if (mime->part[at].kind != MIME_MESSAGE || mime->part[at].child == MIME_NONE)
+			return false;
+		at = mime->part[at].child;
+	}
+	*header = mime->part[at].header;
+	*body = mime->part[at].body;
+	return true;
+}
+
+bool
+imap_message_section(struct imap_message *m, const struct imap_section *s, struct buf *fields, struct slice *out)
+{
+	struct slice header, body;
+
+	if (!find_part(m, s, &header, &body))
+		return false;
+	switch (s->part) {
+	case PART_ALL:
+		*out = s->number_n == 0 ? m->text : body;
+		break;
+	case PART_HEADER:
+	case PART_MIME:
+		*out = header;
+		break;
+	case PART_TEXT:
+		*out = body;
+		break;
+	case PART_FIELDS:
+	case PART_FIELDS_NOT:
+		*out = pick_fields(s, header, fields);
+		break;
+	}
+	return true;
+}

@@ -1,0 +1,40 @@
+/*
+ * imap_message: one message opened for FETCH or SEARCH: its text as it is
+ * sent, and what lib/mime makes of it, found out when it is asked for.
+ */
+#ifndef PP_IMAP_MESSAGE_H
+#define PP_IMAP_MESSAGE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "buf.h"
+#include "imap_parse.h"
+#include "mime/mime.h"
+#include "slice.h"
+#include "store/store.h"
+
+struct imap_message {
+	uint32_t		 uid;		/* 0: none is open */
+	struct slice		 text;		/* all of it, with CRLF */
+	struct slice		 header, body;
+	struct store_content	 content;	/* owns the text */
+	bool			 parsed;	/* mime is filled in */
+	struct mime		 mime;
+};
+
+/* Open a message of the view, closing another; the same one is kept as it is. */
+enum store_error imap_message_open(struct imap_message *m, struct store_folder *f, uint32_t seq);
+void imap_message_close(struct imap_message *m);
+
+/* Its parts; NULL: no memory. */
+const struct mime *imap_message_mime(struct imap_message *m);
+
+/*
+ * The octets of a body section, without regard to <partial>: a view into the
+ * text, or into fields, where HEADER.FIELDS are put together.  False: there is
+ * no such part (NIL).
+ */
+bool imap_message_section(struct imap_message *m, const struct imap_section *s, struct buf *fields, struct slice *out);
+
+#endif

@@ -1,0 +1,91 @@
+#include "imap_write.h"
+
+#include <string.h>
+#include <time.h>
+
+#define QUOTED_MAX 1000	/* longer ones are sent as literals */
+
+static bool
+is_quotable(struct slice s)
+{
+	if (s.len > QUOTED_MAX)
+		return false;
+	for (size_t i = 0; i < s.len; i++)
+		if ((unsigned char)s.ptr[i] < 0x20 || (unsigned char)s.ptr[i] > 0x7e)
+			return false;
+	return true;
+}
+
+void
+imap_put_string(struct buf *out, struct slice s)
+{
+	if (!is_quotable(s)) {
+		(void)buf_fmt(out, "{%zu}\r\n", s.len);
+		(void)buf_slice(out, s);
+		return;
+	}
+	(void)buf_char(out, '"');
+	for (size_t i = 0; i < s.len; i++) {
+		if (s.ptr[i] == '"' || s.ptr[i] == '\\')
+			(void)buf_char(out, '\\');
+		(void)buf_char(out, s.ptr[i]);
+	}
+	(void)buf_char(out, '"');
+}
+
+void
+imap_put_nstring(struct buf *out, struct slice s)
+{
+	if (s.ptr == NULL)
+		(void)buf_text(out, "NIL");
+	else
+		imap_put_string(out, s);
+}
+
+static bool
+is_atom(struct slice s)
+{
+	for (size_t i = 0; i < s.len; i++)
+		if ((unsigned char)s.ptr[i] <= 0x20 || (unsigned char)s.ptr[i] > 0x7e ||
+		    memchr("(){%*\"\\]", s.ptr[i], 8) != NULL)
+			return false;
+	return s.len > 0 && s.len <= QUOTED_MAX;
+}
+
+void
+imap_put_astring(struct buf *out, struct slice s)
+{
+	if (is_atom(s))
+		(void)buf_slice(out, s);
+	else
+		imap_put_string(out, s);
+}
+
+void
+imap_put_number(struct buf *out, uint64_t n)
+{
+	char digits[20];
+	size_t at = sizeof(digits);
+
+	do {
+		digits[--at] = (char)('0' + n % 10);
+		n /= 10;
+	} while (n > 0);
+	(void)buf_put(out, digits + at, sizeof(digits) - at);
+}
+
+void
+imap_put_date_time(struct buf *out, int64_t utc)
+{
+	static const char months[12][4] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };
+	time_t t = (time_t)utc;
+	struct tm tm;
+
+	/* A year of other than four digits cannot be said. */
+	if (gmtime_r(&t, &tm) == NULL || tm.tm_year < -1900 || tm.tm_year > 8099) {
+		t = 0;
+		(void)gmtime_r(&t, &tm);
+	}
+	(void)buf_fmt(out, "\"%02d-%s-%04d %02d:%02d:%02d +0000\"", tm.tm_mday, months[tm.tm_mon],
+	    tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
+}
