@@ -7,13 +7,20 @@
  *		login_parent.c, login_users.c
  *	front	pp-login, some alike, each with its broker: accept, TLS, the
  *		protocol before login (struct login_proto), auth-login; then it
- *		copies plain bytes between the client's TLS and the user's process.
+ *		copies plain octets between the client's TLS and the user's process.
  *		login_front.c, login_session.c, login_auth.c, login_relay.c
  *	user	one process a user and service, as that user, confined to that
  *		Maildir: user_process.h.
  *
- *	client ==TLS== front --session_start + socket--> parent --user_session--> user
- *	                 \________ plain bytes over that socket pair ____________/
+ *	client ==TLS== front --session_start--> parent --user_session, one end--> user
+ *	                 |  <-session_started,--                                    |
+ *	                 |    the other end                                         |
+ *	                 \______________ plain octets over that socket pair _________/
+ *
+ * The parent makes the socket pair, because a front may not make sockets.
+ * Users' processes are forked and not executed: a login costs no dynamic
+ * linking, and idle users share nearly all memory.  What a fork inherits is
+ * harmless: the parent holds no key and no password.
  *
  * A daemon is a struct login_proto, a struct user_proto, and a main() that calls
  * daemon_start() and login_main().
@@ -80,6 +87,7 @@ enum login_bye {
 struct login_proto {
 	const char	*service;	/* "imap": listener, auth service, PAM service */
 	const char	*service_tls;	/* "imaps": listener with implicit TLS */
+	unsigned	 port_tls;	/* 993: started by inetd on that port, it is that service */
 	const char	*program;	/* "imap-login", for the log */
 	size_t		 state_size;
 	size_t		 input_max;	/* most octets input() may leave untaken (V9: line 8 KB, literal 4 KB) */

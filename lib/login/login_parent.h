@@ -1,0 +1,111 @@
+/*
+ * login_parent: the small process above fronts and users' processes.  It is
+ * root if the suite is, never reads an octet from the network, and never sees
+ * a password or the TLS key.
+ *
+ *	login_parent.c	starting; fronts and brokers; children that die; the end
+ *	login_users.c	sessions that are to start: ticket, process, answer
+ *	user_process.c	the user's process itself
+ */
+#ifndef PP_LOGIN_PARENT_H
+#define PP_LOGIN_PARENT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+#include <sys/types.h>
+
+#include "login/login.h"
+#include "login/login_limits.h"
+#include "login/user_process.h"
+
+struct event;
+struct ipc_conn;
+struct login_parent;
+
+/* A front and its broker. */
+struct login_worker {
+	struct login_parent	*parent;
+	unsigned		 number;
+	pid_t			 pid, broker_pid;	/* -1: none */
+	struct ipc_conn		*conn;		/* NULL: none */
+	bool			 ready;		/* it has been so once */
+	uint64_t		 started_usec;	/* monotonic */
+	uint64_t		 again_usec;	/* to be started then; 0: not waited for */
+};
+
+/* A user's process. */
+struct login_user {
+	LIST_ENTRY(login_user)	 entry;		/* of all that are alive */
+	struct login_parent	*parent;
+	char			 name[321];	/* canonical login */
+	pid_t			 pid;
+	struct ipc_conn		*conn;		/* NULL: told to end, or dead */
+	uint32_t		 sent;		/* user_session frames */
+	uint32_t		 received, count;	/* as it reported */
+	uint64_t		 changed_usec;	/* monotonic: of the last frame either way */
+};
+
+/* A session on its way: the ticket is redeemed, then the user's process has to confirm. */
+struct login_start {
+	TAILQ_ENTRY(login_start) entry;
+	struct login_worker	*worker;
+	struct buf		 frame;		/* session_start as it came */
+	uint32_t		 front_id;	/* its id */
+	uint32_t		 ticket_id;	/* of ticket_redeem */
+	bool			 asked;		/* ticket_redeem is sent */
+	struct login_user	*user;		/* whose process has to confirm; NULL: ticket first */
+	uint32_t		 number;	/* it is that process's session of this number */
+	int			 front_fd;	/* the front's end of the socket pair, or -1 */
+	uint64_t		 until_usec;	/* monotonic */
+};
+
+struct login_users {
+	void			*by_name;	/* tsearch(3) tree of those that take sessions */
+	LIST_HEAD(, login_user)	 all;
+	unsigned		 n, max;
+	TAILQ_HEAD(, login_start) starts;
+	unsigned		 starts_n;
+	struct ipc_conn		*ticket;	/* to auth-ticket; NULL: not connected */
+	uint32_t		 last_ticket_id;
+	uid_t			 vmail_uid;	/* of virtual users; (uid_t)-1: we are not root */
+	gid_t			 vmail_gid;
+	int			 mail_dirfd;
+};
+
+struct login_parent {
+	struct daemon		*daemon;
+	const struct login_proto *proto;
+	const struct user_proto	*user_proto;
+	struct login_limits	*limits;
+	struct login_worker	 worker[LOGIN_WORKERS];
+	unsigned		 worker_n;
+	struct login_users	 users;
+	struct event		*sigchld, *tick;
+	int			 certificate_fd, key_fd;	/* open, never read; -1: no TLS */
+	int			 connection;	/* inetd: the only one; else -1 */
+	bool			 implicit_tls;	/* of that connection */
+	bool			 ready;		/* all fronts have been */
+	bool			 draining, ending;
+	uint64_t		 drain_until_usec;	/* monotonic */
+};
+
+/* ---- login_users.c ---- */
+
+void login_users_init(struct login_users *u, const struct daemon *d, int mail_dirfd);
+/* A session_start frame; false if it is malformed. */
+bool login_users_start(struct login_worker *w, struct slice frame);
+/* The front has died: nobody waits for these any more. */
+void login_users_forget(struct login_worker *w);
+/* A child has died; true if it was a user's process. */
+bool login_users_died(struct login_parent *p, pid_t pid, int status);
+/* Once a second: timeouts, idle and hung processes. */
+void login_users_tick(struct login_parent *p, uint64_t now_usec);
+/* All users' processes have to say bye and end. */
+void login_users_end(struct login_parent *p);
+void login_users_kill(struct login_parent *p);
+
+/* "exit 1", "signal 31 (Bad system call)" */
+const char *login_death(int status, char *out, size_t size);
+
+#endif
