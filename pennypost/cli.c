@@ -183,3 +183,12 @@ cli_options(const struct cli *c, const struct cli_option *table, int *argc, char
 	argv[kept] = NULL;
 	return true;
 }
+
+int
+cli_verb(struct cli *c, const struct cli_verb *verbs, int argc, char **argv, const char *usage)
+{
+	for (const struct cli_verb *v = verbs; argc > 1 && v->name != NULL; v++)
+		if (strcmp(v->name, argv[1]) == 0)
+			return v->run(c, argc - 1, argv + 1);
+	return cli_usage(c, usage);
+}

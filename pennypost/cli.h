@@ -55,6 +55,13 @@ struct cli_option {
 };
 bool cli_options(const struct cli *c, const struct cli_option *table, int *argc, char **argv);
 
+/* Commands of two words: `user add`.  verbs ends with a NULL name. */
+struct cli_verb {
+	const char	*name;
+	int		(*run)(struct cli *, int, char **);
+};
+int cli_verb(struct cli *c, const struct cli_verb *verbs, int argc, char **argv, const char *usage);
+
 /* The commands, one or several a file. */
 int cmd_init(struct cli *c, int argc, char **argv);
 int cmd_start(struct cli *c, int argc, char **argv);

@@ -276,10 +276,9 @@ static const char aliases_text[] =
     "# The catch-all is written *: alice.  Mail to postmaster must reach somebody.\n";
 static const char machine_aliases_text[] =
     "# Aliases of the machine's own users, as in aliases(5).  After a change: newaliases\n"
-    "mailer-daemon: postmaster\n"
-    "root: postmaster\n"
-    "abuse: postmaster\n"
-    "postmaster: postmaster@";
+    "# Mail to postmaster of any of our domains goes to that domain's postmaster if it\n"
+    "# has one, else to postmaster or root of this file.\n"
+    "# root: alice@example.org\n";
 
 bool
 init_domain_files(const struct cli *c, int domain_dirfd, const char *domain)
@@ -304,12 +303,9 @@ static bool
 write_machine_aliases(const struct init *i)
 {
 	const struct conf *conf = &i->cli->conf;
-	char text[1024];
 
-	if (strncmp(conf->aliases, conf->dir, strlen(conf->dir)) != 0)
-		return true;
-	(void)snprintf(text, sizeof(text), "%s%s\n", machine_aliases_text, i->domain);
-	return write_once(i, i->dirfd, strrchr(conf->aliases, '/') + 1, 0644, text);
+	return strncmp(conf->aliases, conf->dir, strlen(conf->dir)) != 0 ||
+	    write_once(i, i->dirfd, strrchr(conf->aliases, '/') + 1, 0644, machine_aliases_text);
 }
 
 /* Everything that the configuration (still under another name) speaks of. */

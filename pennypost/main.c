@@ -30,6 +30,9 @@ static const struct command commands[] = {
 	{ "reload",  cmd_reload,  true,  "", "take over a changed configuration without dropping a session" },
 	{ "reopen-logs", cmd_reopen, true, "", "open the log file anew (after it was rotated)" },
 	{ "status",  cmd_status,  true,  "", "the daemons, and the books of the queue" },
+	{ "user",    cmd_user,    true,  "add|passwd|del|list|show ...", "mailboxes" },
+	{ "domain",  cmd_domain,  true,  "add|del|list ...", "domains" },
+	{ "alias",   cmd_alias,   true,  "add|del|list ...", "aliases; *@domain is the catch-all" },
 	{ "version", cmd_version, false, "", "print the version" },
 	{ "help",    cmd_help,    false, "", "this text" },
 };

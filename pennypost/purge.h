@@ -1,0 +1,16 @@
+/* purge: remove a mailbox (or a domain's) from the mail root. */
+#ifndef PP_PURGE_H
+#define PP_PURGE_H
+
+#include <stdbool.h>
+
+#include "cli.h"
+
+/*
+ * Remove MAIL-ROOT/below and everything in it; below is "domain" or
+ * "domain/user".  Done in a child that runs as the owner of the mail, so that
+ * nothing planted there leads root astray.  True if nothing is left.
+ */
+bool purge_mail(const struct cli *c, const char *below);
+
+#endif
