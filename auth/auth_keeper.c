@@ -23,6 +23,7 @@ struct keeper {
 	struct {
 		uint32_t	id;
 		pid_t		pid;	/* 0: free */
+		bool		group;	/* it leads a process group: PAM modules run helpers */
 	} worker[WORKERS_MAX];
 };
 
@@ -44,6 +45,8 @@ worker_main(struct keeper *k, enum worker_kind kind, int fd)
 	char why[200];
 
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (kind == WORKER_PAM)
+		(void)setpgid(0, 0);
 	(void)prctl(PR_SET_NAME, kind == WORKER_PAM ? "auth-pam" : "auth-crypt", 0, 0, 0);
 	if (kind == WORKER_CRYPT)
 		close_others(fd);
@@ -99,6 +102,7 @@ start_worker(struct keeper *k, const struct ipc_worker_start *m)
 		if (pid > 0) {
 			k->worker[slot].pid = pid;
 			k->worker[slot].id = m->id;
+			k->worker[slot].group = m->kind == WORKER_PAM;
 			reply.verdict = OK;
 		}
 	}
@@ -113,11 +117,21 @@ start_worker(struct keeper *k, const struct ipc_worker_start *m)
 }
 
 static void
-kill_worker(struct keeper *k, uint32_t id)
+kill_worker(const struct keeper *k, size_t slot)
+{
+	if (k->worker[slot].pid == 0)
+		return;
+	if (k->worker[slot].group)
+		(void)kill(-k->worker[slot].pid, SIGKILL);
+	(void)kill(k->worker[slot].pid, SIGKILL);
+}
+
+static void
+end_worker(const struct keeper *k, uint32_t id)
 {
 	for (size_t i = 0; i < WORKERS_MAX; i++) {
-		if (k->worker[i].pid != 0 && k->worker[i].id == id)
-			(void)kill(k->worker[i].pid, SIGKILL);
+		if (k->worker[i].id == id)
+			kill_worker(k, i);
 	}
 }
 
@@ -132,7 +146,7 @@ take_frame(struct keeper *k, struct slice frame)
 		return true;
 	}
 	if (ipc_get_worker_end(frame, &end)) {
-		kill_worker(k, end.id);
+		end_worker(k, end.id);
 		return true;
 	}
 	return false;
@@ -157,10 +171,8 @@ keep(struct keeper *k)
 			break;
 	}
 	buf_clear(&frame);
-	for (size_t i = 0; i < WORKERS_MAX; i++) {
-		if (k->worker[i].pid != 0)
-			(void)kill(k->worker[i].pid, SIGKILL);
-	}
+	for (size_t i = 0; i < WORKERS_MAX; i++)
+		kill_worker(k, i);
 }
 
 /* Modules read what they like, run their helpers, and keep their books below /run and /var. */

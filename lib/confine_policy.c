@@ -168,7 +168,7 @@ const struct policy_rule policy_rules[] = {
 	CALL(getrlimit, DATABASE), CALL(sched_getaffinity, DATABASE),
 
 	/* Children: forked, confined in their turn, watched; never another program. */
-	CALL_WITHOUT(clone, PARENT | K(QUEUE), 0, CLONE_REFUSED),
+	CALL_WITHOUT(clone, PARENT, 0, CLONE_REFUSED),
 	CALL(fork, PARENT),
 	CALL(set_robust_list, PARENT), CALL(rseq, PARENT), CALL(set_tid_address, PARENT),
 	CALL(wait4, PARENT), CALL(kill, PARENT), CALL(pidfd_open, PARENT), CALL(pidfd_send_signal, PARENT),
