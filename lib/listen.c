@@ -24,7 +24,7 @@ const struct listen_inner listen_inner[] = {
 	{ "queue-control",	"queue", "root",  0666 },	/* everybody may list; queue looks who it is */
 	{ "auth-login",		"auth",  "login", 0660 },
 	{ "auth-smtp",		"auth",  "smtpd", 0660 },
-	{ "auth-ticket",	"auth",  "root",  0600 },	/* the parents are root */
+	{ "auth-ticket",	"root",  "root",  0600 },	/* the parents are root, bound by modes like others */
 	{ "auth-control",	"auth",  "root",  0600 },
 	{ "pennypost-control",	"root",  "root",  0600 },
 	{ NULL, NULL, NULL, 0 },
