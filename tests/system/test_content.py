@@ -48,7 +48,8 @@ def message(number):
 
 def big_message():
     rng = random.Random(99)
-    block = lines(rng, 64 * 1024, bytes(c for c in range(1, 256) if c not in b"\r\n"), 900)
+    # Without what swaks takes for its own: backslashes and tokens in percent signs.
+    block = lines(rng, 64 * 1024, bytes(c for c in range(1, 256) if c not in b"\r\n\\%"), 900)
     body = block * (BIG // len(block) + 1)
     return b"From: <s@example.net>\r\nX-Number: 5000\r\n\r\n" + body
 
