@@ -171,6 +171,14 @@ on_writable(evutil_socket_t fd, short what, void *arg)
 		drop_first(c);
 	}
 	(void)event_del(c->writable);
+	if (c->first == NULL && !c->broken && c->ops != NULL && c->ops->drained != NULL)
+		c->ops->drained(c, c->ctx);
+}
+
+void
+ipc_conn_end(struct ipc_conn *c, const char *why)
+{
+	break_off(c, why);
 }
 
 bool

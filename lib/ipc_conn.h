@@ -20,6 +20,8 @@ struct ipc_conn_ops {
 	bool	(*frame)(struct ipc_conn *c, void *ctx, struct slice frame, int passed);
 	/* The other side is gone, broke the protocol or does not read; called once.  ipc_conn_free may be called in it. */
 	void	(*closed)(struct ipc_conn *c, void *ctx, const char *why);
+	/* All that waited was sent; may be NULL.  ipc_conn_free may be called in it. */
+	void	(*drained)(struct ipc_conn *c, void *ctx);
 };
 
 /*
@@ -37,6 +39,9 @@ bool ipc_conn_send(struct ipc_conn *c, struct slice frame, int pass_fd);
 /* Octets waiting; stop and go on reading (flow control). */
 size_t ipc_conn_waiting(const struct ipc_conn *c);
 void ipc_conn_pause(struct ipc_conn *c, bool paused);
+
+/* End it from our side: closed() follows from the loop.  why must stay readable. */
+void ipc_conn_end(struct ipc_conn *c, const char *why);
 
 /* Put and send a message: IPC_CONN_SEND(c, job_ready, &m, -1). */
 #define IPC_CONN_SEND(c, name, m, pass_fd) __extension__({		\
