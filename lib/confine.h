@@ -121,7 +121,7 @@ bool confine_record_read(pid_t pid, struct buf *out);
  * "open:PATH" and "read:PATH" (read an octet), "write:PATH" (create),
  * "list:PATH", "connect:HOST:PORT" (numeric; refused by the peer counts as
  * allowed), "listen", "unix:PATH", "exec:PATH", "setuid:UID", "socket",
- * "raw-socket", "fork", "ptrace", "unshare", "mmap-exec", "kill:PID", "chroot",
+ * "unix-socket", "raw-socket", "fork", "ptrace", "unshare", "mmap-exec", "kill:PID", "chroot",
  * "mount", "keyctl", "bpf", "io-uring", "userfaultfd", "perf", "module",
  * "vm-read:PID".  Prints "ATTEMPT: allowed" or "ATTEMPT: refused: errno text" to
  * standard output and returns 0 or 1; 2: no such attempt.  Or SIGSYS ends us.

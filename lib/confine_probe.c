@@ -102,6 +102,13 @@ try_socket(const char *arg)
 }
 
 static int
+try_unix_socket(const char *arg)
+{
+	(void)arg;
+	return socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+}
+
+static int
 try_raw_socket(const char *arg)
 {
 	(void)arg;
@@ -223,7 +230,7 @@ static const struct {
 } attempts[] = {
 	{ "open", try_read }, { "read", try_read }, { "write", try_write }, { "list", try_list },
 	{ "connect", try_connect }, { "listen", try_listen }, { "unix", try_unix }, { "socket", try_socket },
-	{ "raw-socket", try_raw_socket }, { "exec", try_exec }, { "setuid", try_setuid }, { "fork", try_fork },
+	{ "unix-socket", try_unix_socket }, { "raw-socket", try_raw_socket }, { "exec", try_exec }, { "setuid", try_setuid }, { "fork", try_fork },
 	{ "ptrace", try_ptrace }, { "vm-read", try_vm_read }, { "kill", try_kill }, { "mmap-exec", try_mmap_exec },
 	{ "unshare", try_unshare }, { "chroot", try_chroot }, { "mount", try_mount },
 	{ "keyctl", try_call }, { "bpf", try_call }, { "io-uring", try_call }, { "userfaultfd", try_call },

@@ -5,6 +5,7 @@
 #include "check.h"
 
 #include <fcntl.h>
+#include <grp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -127,6 +128,8 @@ attempts(void **unused)
 		{ "write", "in/new",	FILES | ANY_PROGRAM | K(BROKER) | K(RELAY) | K(LOGGER), false },
 		{ "exec:/bin/true", NULL, 0, true },	/* any program: only below a folder given as RUN or ALL */
 		{ "connect:127.0.0.1:9", NULL, K(RELAY) | ANY_PROGRAM, false },
+		{ "socket", NULL,	K(RELAY) | ANY_PROGRAM, false },
+		{ "unix-socket", NULL,	K(BROKER) | K(DELIVER) | K(RELAY) | K(LOGIN_PARENT) | ANY_PROGRAM, false },
 		{ "listen", NULL,	0, true },
 		{ "fork", NULL,		K(LOGIN_PARENT) | K(AUTH_SPAWN) | ANY_PROGRAM, false },
 		{ "mmap-exec", NULL,	ANY_PROGRAM, false },
@@ -233,7 +236,11 @@ seen_from_outside(void **unused)
 	pid = fork();
 	assert_true(pid != -1);
 	if (pid == 0) {
+		const gid_t extra = 64998;
+
 		(void)close(hold[1]);
+		if (geteuid() == 0 && setgroups(1, &extra) != 0)
+			_exit(1);
 		log_setup(&(struct log_setup){ .tag = "t", .program = "t", .fd = -1 });
 		if (confine_apply(&c, why, sizeof(why)) && write(ready[1], "x", 1) == 1)
 			(void)!read(hold[0], &octet, 1);
