@@ -80,7 +80,7 @@ imap_session_taken(struct imap_session *s, size_t n)
 	if (s->out_at < s->out.len)
 		return;
 	s->out_at = 0;
-	if (s->out.size > IMAP_OUT_HIGH || s->run.cmd == NULL)
+	if (s->run.cmd == NULL || s->out.size > 4 * IMAP_OUT_HIGH)
 		buf_clear(&s->out);
 	else
 		buf_reset(&s->out);
