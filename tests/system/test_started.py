@@ -1,0 +1,207 @@
+"""Started by others: systemd's socket activation and notices, inetd, socat; reload and drain without the master."""
+import imaplib
+import os
+import poplib
+import shutil
+import signal
+import smtplib
+import socket
+import subprocess
+import tempfile
+
+import pytest
+
+from conftest import BIN, OFFSETS, SLOW, free_port_base, wait_until
+
+
+@pytest.fixture()
+def port():
+    return free_port_base() + OFFSETS["smtp"]
+
+
+@pytest.fixture()
+def notices():
+    """A notify socket, and what came to it so far."""
+    folder = tempfile.mkdtemp(prefix="pp-notify-")
+    os.chmod(folder, 0o755)
+    s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    s.bind(f"{folder}/s")
+    os.chmod(f"{folder}/s", 0o777)
+    s.setblocking(False)
+    came = []
+
+    def read():
+        try:
+            while True:
+                came.append(s.recv(4096).decode())
+        except BlockingIOError:
+            return came
+
+    read.path = f"{folder}/s"
+    yield read
+    s.close()
+    shutil.rmtree(folder)
+
+
+def daemon(name):
+    return os.path.join(BIN, name)
+
+
+def stop(process):
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(20 * SLOW)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+
+
+def connectable(port):
+    def check():
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return True
+        except OSError:
+            return False
+    wait_until(check, 15, f"port {port}")
+
+
+def mail_by(port, to="bob@example.test"):
+    with smtplib.SMTP("127.0.0.1", port, local_hostname="c.example.net", timeout=20 * SLOW) as s:
+        s.sendmail("x@example.net", [to], "Subject: started\r\n\r\nx\r\n")
+
+
+def test_socket_activation(suite, port, notices):
+    env = {**os.environ, "NOTIFY_SOCKET": notices.path}
+    before = len(suite.files("bob"))
+    p = subprocess.Popen(["systemd-socket-activate", "-l", f"127.0.0.1:{port}", "--fdname=smtp", "-E", f"NOTIFY_SOCKET={notices.path}",
+                          daemon("smtpd"), "-C", suite.conf], env=env, stderr=subprocess.DEVNULL)
+    try:
+        connectable(port)
+        mail_by(port)
+        suite.wait_mail("bob", before + 1)
+        wait_until(lambda: any("READY=1" in n for n in notices()), 10, "READY=1")
+        # SIGHUP: a session that is open goes on, new ones get the new process.
+        with smtplib.SMTP("127.0.0.1", port, local_hostname="c.example.net", timeout=20 * SLOW) as s:
+            s.ehlo()
+            s.mail("x@example.net")
+            p.send_signal(signal.SIGHUP)
+            wait_until(lambda: any("RELOADING=1" in n for n in notices()), 10, "RELOADING=1")
+            wait_until(lambda: "READY=1" in notices()[-1] or sum("READY=1" in n for n in notices()) > 1, 10, "READY=1 again")
+            assert s.rcpt("bob@example.test")[0] == 250
+            assert s.data("Subject: over a reload\r\n\r\nx\r\n")[0] == 250
+        mail_by(port)
+        suite.wait_mail("bob", before + 3)
+    finally:
+        stop(p)
+    assert any("STOPPING=1" in n for n in notices())
+
+
+def test_bad_configuration(suite, port, notices):
+    """Exit 78 at the start; at a reload the old configuration stays in force."""
+    bad = os.path.join(suite.dir, "bad.conf")
+    with open(suite.conf) as f, open(bad, "w") as g:
+        g.write(f.read())
+        g.write("retry-min = soon\n")
+    for name in ("smtpd", "queue", "imapd"):
+        done = subprocess.run([daemon(name), "-C", bad, "-n"], capture_output=True, text=True)
+        assert done.returncode == 78 and "retry-min" in done.stderr
+        assert subprocess.run([daemon(name), "-C", suite.conf, "-n"]).returncode == 0
+    conf = os.path.join(suite.dir, "good.conf")
+    shutil.copy(suite.conf, conf)
+    p = subprocess.Popen(["systemd-socket-activate", "-l", f"127.0.0.1:{port}", "--fdname=smtp", "-E", f"NOTIFY_SOCKET={notices.path}",
+                          daemon("smtpd"), "-C", conf], stderr=subprocess.DEVNULL)
+    try:
+        connectable(port)
+        mail_by(port)
+        shutil.copy(bad, conf)
+        p.send_signal(signal.SIGHUP)
+        mail_by(port)
+        assert p.poll() is None
+    finally:
+        stop(p)
+
+
+@pytest.fixture()
+def inetd(suite):
+    """openbsd-inetd with smtpd, imapd and pop3d, nowait."""
+    base = free_port_base()
+    conf = os.path.join(suite.dir, "inetd.conf")
+    user = "root" if os.geteuid() == 0 else os.environ.get("USER", "nobody")
+    rows = [("smtp", "smtpd", ""), ("imap", "imapd", ""), ("pop3", "pop3d", ""), ("imaps", "imapd", "-S imaps"), ("pop3s", "pop3d", "-S pop3s")]
+    with open(conf, "w") as f:
+        for service, name, options in rows:
+            f.write(f"127.0.0.1:{base + OFFSETS[service]} stream tcp nowait.600 {user} {daemon(name)} {name} -C {suite.conf} -i {options}\n")
+    p = subprocess.Popen(["/usr/sbin/inetd", "-i", conf], stderr=subprocess.DEVNULL)
+    connectable(base + OFFSETS["smtp"])
+    yield base
+    stop(p)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="inetd wants root")
+def test_inetd(suite, inetd):
+    before = len(suite.files("bob"))
+    mail_by(inetd + OFFSETS["smtp"])
+    suite.wait_mail("bob", before + 1)
+    c = imaplib.IMAP4_SSL("127.0.0.1", inetd + OFFSETS["imaps"], ssl_context=suite.tls)
+    c.login("bob@example.test", suite.password("bob"))
+    assert int(c.select()[1][0]) >= before + 1
+    c.logout()
+    c = imaplib.IMAP4("127.0.0.1", inetd + OFFSETS["imap"])
+    c.starttls(suite.tls)
+    c.login("bob@example.test", suite.password("bob"))
+    c.logout()
+    p = poplib.POP3_SSL("127.0.0.1", inetd + OFFSETS["pop3s"], context=suite.tls)
+    p.user("bob@example.test")
+    p.pass_(suite.password("bob"))
+    assert p.stat()[0] >= before + 1
+    p.quit()
+
+
+def test_socat(suite, port):
+    """Any program that gives a connection on fd 0."""
+    before = len(suite.files("bob"))
+    p = subprocess.Popen(["socat", f"TCP-LISTEN:{port},bind=127.0.0.1,reuseaddr,fork", f"EXEC:{daemon('smtpd')} -C {suite.conf} -i"],
+                         stderr=subprocess.DEVNULL)
+    try:
+        connectable(port)
+        mail_by(port)
+        suite.wait_mail("bob", before + 1)
+    finally:
+        stop(p)
+
+
+def test_accept_yes(suite, port):
+    """systemd's Accept=yes: one process a connection, LISTEN_FDNAMES=connection."""
+    before = len(suite.files("bob"))
+    p = subprocess.Popen(["systemd-socket-activate", "--accept", "-l", f"127.0.0.1:{port}", daemon("smtpd"), "-C", suite.conf],
+                         stderr=subprocess.DEVNULL)
+    try:
+        connectable(port)
+        mail_by(port)
+        suite.wait_mail("bob", before + 1)
+    finally:
+        stop(p)
+
+
+def test_each_daemon_without_the_master(make_suite):
+    """All daemons by hand, each binding its own sockets: the whole way works, and SIGTERM ends them."""
+    suite = make_suite()
+    suite.stop()
+    started = []
+    try:
+        for name in ("queue", "auth", "deliver", "relay", "smtpd", "imapd", "pop3d"):
+            started.append(subprocess.Popen([daemon(name), "-C", suite.conf], stderr=subprocess.DEVNULL))
+            if name in ("queue", "auth"):
+                sock = {"queue": "queue-deliver", "auth": "auth-ticket"}[name]
+                wait_until(lambda: os.path.exists(f"{suite.dir}/run/{sock}"), 10, sock)
+        connectable(suite.port("smtp"))
+        connectable(suite.port("imaps"))
+        suite.send("alice", subject="no master")
+        suite.wait_mail("alice")
+        assert suite.imap("alice").search(None, "SUBJECT", "master")[1] == [b"1"]
+    finally:
+        for p in reversed(started):
+            stop(p)
+    assert [p.returncode for p in started] == [0] * len(started)
