@@ -286,14 +286,15 @@ log_removed(struct qid q)
 }
 
 void
-log_bounce(struct qid q, struct qid notification)
+log_bounce(struct qid q, const char *kind, struct qid notification)
 {
 	struct event e;
 	char id[QID_TEXT], child[QID_TEXT];
 
 	begin(&e);
 	queue_id(&e, q, id);
-	(void)buf_fmt(&e.text, "sender non-delivery notification: %s", qid_print(notification, child));
+	(void)buf_fmt(&e.text, "sender %s notification: %s", kind, qid_print(notification, child));
+	field(&e, "kind", slice_of(kind));
 	field(&e, "notification", slice_of(child));
 	end(&e, "bounce", "bounce");
 }

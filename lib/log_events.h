@@ -39,7 +39,8 @@ void log_message_id(struct qid q, struct slice message_id);
 void log_pickup(struct qid q, uint32_t uid, struct slice from);
 void log_queue_active(struct qid q, struct slice from, uint64_t size, size_t nrcpt);
 void log_removed(struct qid q);
-void log_bounce(struct qid q, struct qid notification);
+/* kind: "non-delivery", "delay", "delivery status". */
+void log_bounce(struct qid q, const char *kind, struct qid notification);
 
 /* deliver (program "local" or "virtual"), relay (program "smtp"), queue (program "error") */
 struct log_delivery {
