@@ -413,6 +413,7 @@ login_bye(void *state, enum login_bye why, struct buf *out)
 const struct login_proto imap_login_proto = {
 	.service = "imap",
 	.service_tls = "imaps",
+	.port_tls = 993,
 	.program = "imap-login",
 	.state_size = sizeof(struct imap_login),
 	.input_max = LINE_MAX_OCTETS,

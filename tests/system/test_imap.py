@@ -1,0 +1,391 @@
+"""IMAP as a whole: sessions side by side against a model, IDLE, limits, clients that misbehave."""
+import os
+import random
+import re
+import socket
+import time
+
+import pytest
+
+from conftest import SLOW, wait_until
+
+
+class Session:
+    """A raw session that keeps the numbers a client has to keep, and checks what it is told."""
+
+    def __init__(self, suite, user="alice"):
+        self.sock = suite.tcp("imaps", tls=True)
+        self.file = self.sock.makefile("rb")
+        self.n = 0
+        self.uids = None  # of the selected mailbox, by number; None where not known
+        assert self.file.readline().startswith(b"* OK [CAPABILITY ")
+        done = self.command(f'LOGIN {suite.address(user)} "{suite.password(user)}"')
+        assert done.startswith("OK [CAPABILITY IMAP4rev1 "), done
+
+    def send(self, data):
+        self.sock.sendall(data)
+
+    def response(self):
+        """One response; literals in place, in latin-1."""
+        line = self.file.readline()
+        assert line.endswith(b"\r\n"), line
+        while m := re.search(rb"\{(\d+)\}\r\n$", line):
+            line += self.file.read(int(m.group(1))) + self.file.readline()
+        return line[:-2].decode("latin-1")
+
+    def take(self, text, expunge_allowed):
+        """An untagged response: what it does to the numbers."""
+        m = re.match(r"\* (\d+) (EXISTS|EXPUNGE|FETCH)(?: \((.*)\))?$", text, re.S)
+        if not m or self.uids is None:
+            return
+        number = int(m.group(1))
+        if m.group(2) == "EXISTS":
+            assert number >= len(self.uids), "EXISTS must not take away"
+            self.uids += [None] * (number - len(self.uids))
+        elif m.group(2) == "EXPUNGE":
+            assert expunge_allowed, "EXPUNGE where it is forbidden"
+            assert 1 <= number <= len(self.uids)
+            del self.uids[number - 1]
+        else:
+            assert 1 <= number <= len(self.uids)
+            uid = re.search(r"\bUID (\d+)", m.group(3))
+            if uid:
+                known = self.uids[number - 1]
+                assert known in (None, int(uid.group(1))), "a number that is another message"
+                self.uids[number - 1] = int(uid.group(1))
+
+    def command(self, text, got=None):
+        """Run one; the tagged answer without its tag.  got: list for the untagged ones."""
+        self.n += 1
+        tag = f"t{self.n}"
+        verb = text.split()[0].upper()
+        self.send(f"{tag} {text}\r\n".encode())
+        while True:
+            line = self.response()
+            if line.startswith(tag + " "):
+                return line[len(tag) + 1:]
+            assert line.startswith(("* ", "+ ")), line
+            if got is not None:
+                got.append(line)
+            self.take(line, verb not in ("FETCH", "STORE", "SEARCH"))
+
+    def ok(self, text, got=None):
+        done = self.command(text, got)
+        assert done.startswith("OK"), f"{text}: {done}"
+        return done
+
+    def select(self, name="INBOX"):
+        got = []
+        self.uids = None
+        self.ok(f"SELECT {name}", got)
+        self.uids = [None] * next(int(x.split()[1]) for x in got if x.endswith(" EXISTS"))
+
+    def state(self):
+        """{uid: flags} of the selected mailbox, as this session sees it."""
+        got = []
+        if not self.uids:
+            return {}
+        self.ok("FETCH 1:* (UID FLAGS)", got)
+        found = {}
+        for line in got:
+            m = re.match(r"\* (\d+) FETCH \(UID (\d+) FLAGS \((.*)\)\)", line)
+            if m:
+                found[int(m.group(2))] = frozenset(m.group(3).split()) - {"\\Recent"}
+        return found
+
+    def append(self, name, subject, flags=""):
+        text = f"Subject: {subject}\r\n\r\nbody of {subject}\r\n"
+        done = self.ok(f"APPEND {name} ({flags}) {{{len(text)}+}}\r\n{text}")
+        return int(re.match(r"OK \[APPENDUID \d+ (\d+)\]", done).group(1))
+
+    def close(self):
+        self.file.close()
+        self.sock.close()
+
+
+FLAGS = ["\\Seen", "\\Flagged", "\\Deleted", "\\Answered", "\\Draft", "$Junk", "Work"]
+
+
+def some_flags(rng):
+    return " ".join(rng.sample(FLAGS, rng.randrange(0, 4)))
+
+
+def one_step(rng, s, model):
+    """One random command of one session on INBOX; model is {uid: flags}, subjects are not followed."""
+    live = [u for u in s.uids if u in model]
+    what = rng.randrange(10)
+    if what == 0 or not live:
+        flags = some_flags(rng)
+        model[s.append("INBOX", f"m{rng.randrange(10**6)}", flags)] = frozenset(flags.split())
+        return
+    uids = sorted(rng.sample(live, min(len(live), rng.randrange(1, 4))))
+    text = ",".join(map(str, uids))
+    if what <= 3:
+        sign, flags = rng.choice(["+", "-", ""]), some_flags(rng)
+        s.ok(f"UID STORE {text} {sign}FLAGS{rng.choice(['', '.SILENT'])} ({flags})")
+        given = frozenset(flags.split())
+        for u in uids:
+            model[u] = model[u] | given if sign == "+" else model[u] - given if sign == "-" else given
+    elif what == 4:
+        s.ok("EXPUNGE")
+        for u in [u for u in model if "\\Deleted" in model[u]]:
+            del model[u]
+    elif what == 5:
+        s.ok(f"UID EXPUNGE {text}")
+        for u in uids:
+            if "\\Deleted" in model[u]:
+                del model[u]
+    elif what == 6:
+        done = s.ok(f"UID COPY {text} INBOX")
+        m = re.match(r"OK \[COPYUID \d+ \S+ (\d+)(?::(\d+))?\]", done)
+        first = int(m.group(1))
+        assert int(m.group(2) or first) - first + 1 == len(uids)
+        for i, u in enumerate(uids):
+            model[first + i] = model[u]
+    elif what == 7:
+        s.ok(f"UID MOVE {text} Trash")
+        for u in uids:
+            del model[u]
+    elif what == 8:
+        number = s.uids.index(uids[0]) + 1
+        got = []
+        done = s.command(f"FETCH {number} (UID BODY[])", got)
+        assert done.startswith("OK"), done
+        model[uids[0]] |= {"\\Seen"}
+        assert any(f"UID {uids[0]} " in x for x in got)
+    else:
+        got = []
+        s.ok("UID SEARCH ALL", got)
+        found = {int(x) for x in got[0].split()[2:]}
+        assert found >= set(live)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_random_sessions_against_a_model(suite, seed):
+    """Three sessions on one mailbox, random commands: all see the truth, and their numbers stay right."""
+    rng = random.Random(seed)
+    sessions = [Session(suite) for _ in range(3)]
+    sessions[0].select()
+    if sessions[0].uids:
+        sessions[0].ok("STORE 1:* +FLAGS.SILENT (\\Deleted)")
+        sessions[0].ok("EXPUNGE")
+    for s in sessions:
+        s.select()
+    model = {}
+    for _ in range(300):
+        s = rng.choice(sessions)
+        if rng.random() < 0.5:
+            s.ok("NOOP")
+        s.state()  # learn the UIDs of what is new
+        one_step(rng, s, model)
+    for s in sessions:
+        s.ok("NOOP")
+        assert s.state() == model
+        assert s.uids == sorted(model)
+        s.close()
+    fresh = Session(suite)
+    fresh.select()
+    assert fresh.state() == model
+    fresh.close()
+    assert len(suite.files("alice")) == len(model)
+
+
+def test_idle_hears_at_once(suite):
+    """A delivery, and what another session does, reach a session in IDLE."""
+    s, other = Session(suite, "bob"), Session(suite, "bob")
+    s.select()
+    other.select()
+    count = len(s.uids)
+    s.send(b"i IDLE\r\n")
+    assert s.response() == "+ idling"
+    suite.send("bob", subject="wake up")
+    begin = time.monotonic()
+    assert s.response() == f"* {count + 1} EXISTS"
+    assert time.monotonic() - begin < 5 * SLOW
+    assert s.response() == f"* {count + 1} RECENT"
+    other.ok("NOOP")
+    begin = time.monotonic()
+    other.ok(f"STORE {count + 1} +FLAGS (\\Flagged)")
+    assert "\\Flagged" in s.response()
+    assert time.monotonic() - begin < 2 * SLOW
+    other.ok(f"STORE {count + 1} +FLAGS.SILENT (\\Deleted)")
+    assert "\\Deleted" in s.response()
+    other.ok("EXPUNGE")
+    assert s.response() == f"* {count + 1} EXPUNGE"
+    s.send(b"DONE\r\n")
+    assert s.response() == "i OK Idle done"
+    s.close()
+    other.close()
+
+
+def test_pipelined_commands_come_in_order(suite):
+    s = Session(suite)
+    s.send(b"".join(b"p%d NOOP\r\n" % i for i in range(2000)))
+    for i in range(2000):
+        assert s.response() == f"p{i} OK Nothing done"
+    s.close()
+
+
+def user_process(suite, user="alice@example.test"):
+    """Memory (KB resident) of the user's process."""
+    pid = int(re.findall(rf"imap-login: Login: user=<{re.escape(user)}>.* mpid=(\d+)", suite.log())[-1])
+    with open(f"/proc/{pid}/status") as f:
+        return int(re.search(r"VmRSS:\s+(\d+)", f.read()).group(1))
+
+
+def test_who_does_not_read_costs_little(suite):
+    """Fetches of 200 MB by a client that never reads: the server stops, and others go on."""
+    s = Session(suite)
+    s.ok("CREATE Big")
+    text = "Subject: big\r\n\r\n" + ("x" * 998 + "\r\n") * 10000
+    s.ok(f"APPEND Big {{{len(text)}+}}\r\n{text}")
+    s.select("Big")
+    before = user_process(suite)
+    for i in range(20):
+        s.send(b"f%d FETCH 1 BODY.PEEK[]\r\n" % i)
+    time.sleep(1)
+    after = user_process(suite)
+    other = Session(suite)
+    other.select()
+    other.ok("NOOP")
+    other.close()
+    assert after - before < (24 if SLOW == 1 else 200) * 1024, "memory grew with what is not read"
+    for i in range(20):  # and now it reads: all of it is there
+        assert len(s.response()) > len(text)
+        assert s.response() == f"f{i} OK Fetched"
+    s.ok("CLOSE")
+    s.ok("DELETE Big")
+    s.close()
+
+
+HOSTILE = [
+    b"a SEARCH " + b"(" * 1000000 + b"\r\n",
+    b"a SEARCH " + b"NOT " * 100000 + b"SEEN\r\n",
+    b"a SEARCH " + b"OR SEEN " * 100000 + b"SEEN\r\n",
+    b"a UID FETCH " + b"1:*," * 200000 + b"1 UID\r\n",
+    b"a FETCH 1 (" + b"BODY.PEEK[1.1.1.1] " * 50000 + b"UID)\r\n",
+    b"a FETCH 1 BODY[" + b"1." * 100000 + b"1]\r\n",
+    b"a STORE 1 FLAGS (" + b"k" * 900000 + b")\r\n",
+    b"a STORE 1 FLAGS (" + b" ".join(b"k%d" % i for i in range(100000)) + b")\r\n",
+    b"a LIST \"\" " + b"*a" * 400000 + b"\r\n",
+    b"a LIST " + b"(" * 1000000 + b"\r\n",
+    b"a ID " + b"(" * 1000000 + b"\r\n",
+    b"a SELECT " + b"{" * 1000000 + b"\r\n",
+    b"a SELECT {4294967295}\r\n",
+    b"a APPEND INBOX {4294967295}\r\n",
+    b"a SELECT \"" + b"A" * 900000 + b"\"\r\n",
+    b"a CREATE " + b"a." * 400000 + b"a\r\n",
+]
+
+
+def test_hostile_commands_are_answered(suite):
+    """RELIABILITY.md V9: each gets a tagged answer or BYE, in bounded memory, and the session or the next one goes on."""
+    s = Session(suite)
+    s.select()
+    for data in HOSTILE:
+        s.send(data)
+        line = ""
+        while not line.startswith(("a ", "* BYE")):
+            line = s.response()
+        if line.startswith("* BYE"):
+            s.close()
+            s = Session(suite)
+            s.select()
+        s.ok("NOOP")
+        assert user_process(suite) < (96 if SLOW == 1 else 600) * 1024, data[:40]
+    s.send(b"a SELECT {18446744073709551616+}\r\n")
+    assert s.response().startswith("* BYE")
+    s.close()
+
+
+def test_before_login_little_is_taken(suite):
+    for data in (b"(" * 1000000, b"a LOGIN {4097+}\r\n", b"a LOGIN {18446744073709551616}\r\n", b"a " + b"x" * 100000,
+                 b"\0" * 100000, b"\r\n" * 100000, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 1000):
+        for service, tls in (("imap", False), ("imaps", True)):
+            sock = suite.tcp(service, tls)
+            f = sock.makefile("rb")
+            assert f.readline().startswith(b"* OK [")
+            try:
+                sock.sendall(data + b"\r\n")
+            except OSError:
+                pass  # it has hung up already
+            try:
+                lines = f.readlines(100) if data.startswith(b"a LOGIN {1844") else f.readlines()
+                assert lines and all(x.endswith(b"\r\n") for x in lines), (data[:20], lines[-2:])
+            except OSError:
+                pass
+            sock.close()
+    suite.imap("alice").logout()
+
+
+def test_starttls_injection(suite):
+    """RELIABILITY.md V7: what comes with STARTTLS in one segment is not taken for a command."""
+    sock = suite.tcp("imap")
+    f = sock.makefile("rb")
+    f.readline()
+    sock.sendall(b"a STARTTLS\r\nb NOOP\r\n")
+    rest = f.read()
+    assert b"b OK" not in rest
+    sock.close()
+
+
+def test_gone_in_the_middle(suite):
+    """Clients that vanish: in an APPEND nothing is left, in a FETCH nobody is hurt."""
+    s = Session(suite)
+    s.select()
+    count, tmp = len(s.uids), os.path.join(suite.maildir(), "tmp")
+    s.send(b"a APPEND INBOX {100000+}\r\nSubject: half\r\n\r\n" + b"x" * 50000)
+    s.close()
+    other = Session(suite)
+    other.select()
+    assert len(other.uids) == count
+    wait_until(lambda: not os.listdir(tmp), 5, "nothing left in tmp")
+    other.close()
+
+
+def test_many_messages(suite):
+    """20,000 messages: all are listed, searched, flagged and expunged in sensible time."""
+    s = Session(suite, "bob")
+    s.ok("CREATE Many")
+    base = os.path.join(suite.maildir("bob"), ".Many", "cur")
+    owner = os.stat(base)
+    for i in range(20000):
+        path = os.path.join(base, f"1700000000.M{i}P1.host:2,S")
+        with open(path, "wb") as f:
+            f.write(b"From: a@b\r\nSubject: message %d\r\n\r\nbody %d\r\n" % (i, i))
+        os.chown(path, owner.st_uid, owner.st_gid)
+    begin = time.monotonic()
+    s.select("Many")
+    assert len(s.uids) == 20000
+    assert len(s.state()) == 20000
+    got = []
+    s.ok("FETCH 1:* (ENVELOPE RFC822.SIZE INTERNALDATE)", got)
+    assert len(got) == 20000
+    got = []
+    s.ok('SEARCH SUBJECT "message 19999"', got)
+    assert len(got[0].split()) == 3
+    s.ok("STORE 1:* +FLAGS.SILENT (\\Deleted)")
+    s.ok("EXPUNGE")
+    assert s.uids == []
+    assert time.monotonic() - begin < 30 * SLOW
+    s.ok("CLOSE")
+    s.ok("DELETE Many")
+    s.close()
+
+
+def test_autologout(make_suite):
+    suite = make_suite(users=("alice",), imap_timeout="2s")
+    s = Session(suite)
+    assert s.response().startswith("* BYE Autologout")
+    assert s.file.readline() == b""
+    s.close()
+
+
+def test_idle_clients_do_not_delay_others(suite):
+    """RELIABILITY.md P15 in small: 200 silent connections, and a login is as quick as ever."""
+    idle = [socket.create_connection(("127.0.0.1", suite.port("imaps"))) for _ in range(40)]
+    begin = time.monotonic()
+    Session(suite).close()
+    assert time.monotonic() - begin < 3 * SLOW
+    for s in idle:
+        s.close()
