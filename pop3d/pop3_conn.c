@@ -26,6 +26,7 @@ struct pop3_conn {
 	char			 id[33];	/* session, for the log */
 	uint64_t		 in, out;	/* octets, for the log */
 	uint32_t		 count;		/* messages at the start, for the log */
+	bool			 refused;	/* the mailbox could not be had */
 	bool			 busy;		/* in a step: drained() has nothing to do */
 	bool			 closing;
 };
@@ -179,6 +180,8 @@ on_ended(struct conn *c, void *ctx, enum conn_end why, const char *text)
 	(void)text;
 	if (p->session.quit)
 		conn_done(p, "Logged out");
+	else if (p->refused)
+		conn_done(p, "Mailbox not available");
 	else if (why == CONN_TIMEOUT)
 		conn_done(p, "Disconnected for inactivity");
 	else
@@ -237,6 +240,7 @@ pop3_conn_new(struct pop3_user *user, const struct user_session *s)
 	conn_idle_timeout(p->conn, user_process_conf(user->process)->pop3_timeout_s * 1000);
 	if (!put(p, &out) || opened != POP3_OPENED)
 		begin_close(p);
+	p->refused = opened != POP3_OPENED;
 	p->busy = false;
 	return true;
 }

@@ -28,7 +28,7 @@ enum session_state {
 	SESSION_TLS,		/* handshake */
 	SESSION_TALK,		/* the protocol before login */
 	SESSION_AUTH,		/* auth was asked */
-	SESSION_DELAY,		/* a failed login is not answered at once */
+	SESSION_DELAY,		/* a login that is refused without auth is not answered at once */
 	SESSION_START,		/* the parent was asked for the user's process */
 	SESSION_RELAY,		/* logged in */
 	SESSION_CLOSING,	/* last words are on their way */
@@ -47,8 +47,6 @@ struct login_talk {
 	const char		*method;	/* of the last try; NULL before any */
 	char			*user;		/* of the last try, owned */
 	struct buf		 greeting;	/* for the user's process */
-	enum verdict		 verdict;	/* SESSION_DELAY: to be told */
-	enum ipc_auth_reason	 reason;
 	const char		*closing;	/* SESSION_CLOSING: why, for the log */
 	bool			 spoken;	/* the client has sent a line */
 	_Alignas(max_align_t) char state[];	/* the protocol's */

@@ -24,8 +24,8 @@
 #define USER_MAX	320		/* auth_request */
 #define PASSWORD_MAX	1024
 #define FAILURES_MAX	5		/* refused logins of a connection */
-#define DELAY_MS	1000		/* more for each of them */
-#define AUTH_MS		5000		/* on top of auth's own limit for PAM */
+#define DELAY_MS	1000		/* of a login that is refused here; auth delays those it refuses */
+#define AUTH_MS		40000		/* on top of auth's limit for PAM: it lets who fails often wait up to 30 s */
 #define START_MS	30000		/* for the parent to find or make the user's process */
 #define TALK_MIN_MS	1000		/* that a client has left after an answer */
 #define ROOM_AGE_USEC	5000000		/* a connection this old makes room when there is none */
@@ -189,15 +189,13 @@ tell_failure(struct login_session *s, enum verdict verdict, enum ipc_auth_reason
 		conn_resume(s->conn);
 }
 
-/* A refused login is answered later each time, without holding anything up. */
+/* No account can have such a name or password: refused as late as auth would do it. */
 static void
-refuse_later(struct login_session *s, enum ipc_auth_reason reason)
+refuse_later(struct login_session *s)
 {
 	s->talk->failures++;
-	s->talk->verdict = PERM;
-	s->talk->reason = reason;
 	s->state = SESSION_DELAY;
-	set_timer(s, DELAY_MS * s->talk->failures);
+	set_timer(s, DELAY_MS);
 }
 
 /* Remember who wants in; for the log and for the user's process. */
@@ -228,7 +226,7 @@ ask_auth(struct login_session *s, const struct login_auth *a)
 		tell_failure(s, TEMP, AUTH_REASON_UNAVAILABLE);
 	} else if (s->talk->user == NULL || a->user.len == 0 || a->user.len > USER_MAX ||
 	    a->password.len > PASSWORD_MAX) {
-		refuse_later(s, AUTH_REASON_CREDENTIALS);
+		refuse_later(s);
 	} else if (!login_auth_ask(&f->auth, &s->talk->question, &request)) {
 		log_say(LOG_LEVEL_WARNING, "auth cannot be asked now");
 		tell_failure(s, TEMP, AUTH_REASON_UNAVAILABLE);
@@ -269,7 +267,8 @@ login_session_answer(struct login_question *q, const struct ipc_auth_result *res
 	if (result == NULL || result->verdict == TEMP) {
 		tell_failure(s, TEMP, AUTH_REASON_UNAVAILABLE);
 	} else if (result->verdict != OK || result->ticket.len == 0) {
-		refuse_later(s, (enum ipc_auth_reason)result->reason);
+		s->talk->failures++;
+		tell_failure(s, PERM, (enum ipc_auth_reason)result->reason);
 	} else {
 		char *user = slice_dup(result->user);	/* as auth calls it, for the log */
 
@@ -482,7 +481,7 @@ on_timer(int fd, short what, void *arg)
 		tell_failure(s, TEMP, AUTH_REASON_UNAVAILABLE);
 		break;
 	case SESSION_DELAY:
-		tell_failure(s, s->talk->verdict, s->talk->reason);
+		tell_failure(s, PERM, AUTH_REASON_CREDENTIALS);
 		break;
 	case SESSION_RELAY:
 	case SESSION_CLOSING:
