@@ -11,9 +11,10 @@
  * and never through a symbolic link: a process that can reach nothing but this
  * Maildir can do all of it.  System calls: openat, newfstatat, fstat, getdents64,
  * mkdirat, linkat, renameat, renameat2, unlinkat, utimensat, flock, fcntl, lseek,
- * read, pread64, write, pwrite64, writev, ftruncate, fallocate, fsync, fdatasync,
- * sync_file_range, mmap, munmap, clock_nanosleep, getpid, getrandom,
- * inotify_init1, inotify_add_watch, inotify_rm_watch.
+ * read, pread64, write, pwrite64, ftruncate, fallocate, fsync, fdatasync,
+ * sync_file_range, faccessat2, mmap, munmap, clock_nanosleep, getpid, getrandom, close,
+ * inotify_init1, inotify_add_watch, inotify_rm_watch, fchdir (watching changes the
+ * working directory).
  *
  * ONE STORED FORM.  A message we write is stored with CRLF, octet for octet as
  * it came (a bare LF becomes CRLF on the way in), so that ,S= equals ,W= in its
@@ -26,8 +27,9 @@
  * half there after kill -9 or a power cut at any instant.
  *
  * LOCKS are held for some microseconds (read the tail of the index, append to
- * it), never across a sync or while a message is written, and are waited for
- * at most STORE_LOCK_WAIT_MS: then STORE_BUSY.
+ * it), not while a message is written or synced (only making and compacting an
+ * index sync with the lock held), and are waited for at most STORE_LOCK_WAIT_MS:
+ * then STORE_BUSY.
  *
  * Not thread-safe.  No function logs; store_open() takes a function for the few
  * lines that a person should see (a damaged index that was rebuilt).
@@ -373,7 +375,8 @@ struct store_new {
 struct store_item {
 	enum store_error error;		/* after commit: what became of it */
 	bool		 repeated;	/* it is or was in the folder already; nothing was written; error is STORE_OK */
-	uint32_t	 uid;		/* after commit; 0 when repeated */
+	uint32_t	 uid;		/* after commit; 0 when repeated, or when the index could not be
+					 * written: the message is there and gets its UID later */
 	uint32_t	 uidvalidity;
 	uint64_t	 size;		/* octets stored */
 	void		*ctx;		/* the caller's */

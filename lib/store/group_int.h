@@ -1,0 +1,73 @@
+/* group_int.h: between group.c (items, their files) and group_publish.c (made durable and visible). */
+#ifndef PP_STORE_GROUP_INT_H
+#define PP_STORE_GROUP_INT_H
+
+#include "store_int.h"
+
+#define GROUP_PENDING_ITEM	(64 * 1024)		/* octets kept in memory before they go to a file */
+#define GROUP_PENDING_ALL	(8 * 1024 * 1024)
+#define GROUP_FDS		128			/* files open at once */
+
+struct group_box {
+	struct group_box *next;
+	struct box	 box;
+	bool		 touched[2];	/* cur and new, by enum msg_where: to be synced */
+};
+
+struct item {
+	struct store_item pub;		/* first: what the caller holds */
+	struct item	*next;
+	struct store	*store;
+	struct group_box *box;		/* NULL: failed early */
+	bool		 cancelled;
+	/* of struct store_new */
+	struct qid	 qid;
+	uint32_t	 rcpt;
+	int64_t		 date;
+	uint8_t		 flags;
+	struct slice	*keyword;	/* names in keyword_text; owned */
+	size_t		 keyword_n;
+	char		*keyword_text;
+	/* content */
+	struct buf	 pending;
+	char		 last;		/* octet written before */
+	uint64_t	 written;	/* octets in the file */
+	char		*tmp;		/* its name in tmp/, or NULL */
+	int		 fd;		/* or -1 */
+	bool		 unsynced;	/* the file holds what no fsync covered */
+	/* a copy */
+	struct store_folder *from;
+	uint32_t	 from_uid;
+	uint64_t	 from_size;
+	/* when published */
+	struct buf	 base;		/* its base name */
+	char		*file;		/* its name in cur or new, or NULL while it is not there */
+	uint8_t		 where;		/* enum msg_where */
+	uint64_t	 crlf_size;
+	bool		 synced;
+};
+
+struct store_group {
+	enum store_mode	 mode;
+	struct item	*first, **last;
+	struct group_box *boxes;
+	size_t		 pending, fds;
+	bool		 committed;
+};
+
+/* Is there anything still to be done for it? */
+static inline bool
+item_live(const struct item *i)
+{
+	return !i->cancelled && !i->pub.repeated && i->pub.error == STORE_OK;
+}
+
+void item_fail(struct item *i, enum store_error error);
+/* Write out what is pending; the file is open then, or closed by a wave. */
+void item_flush(struct store_group *g, struct item *i);
+/* Make its file durable and close it. */
+void item_sync(struct store_group *g, struct item *i);
+/* Remove its file in tmp/. */
+void item_drop(struct store_group *g, struct item *i);
+
+#endif
