@@ -321,10 +321,11 @@ folders_finish_rename(struct store *s)
 	struct renamer r = { .store = s };
 	char from[STORE_NAME_MAX + 1], to[STORE_NAME_MAX + 1];
 	struct slice rest;
+	struct stat st;
 	struct buf text;
 	int lock;
 
-	if (faccessat(s->dir, RENAME_FILE, F_OK, AT_SYMLINK_NOFOLLOW) != 0)
+	if (fstatat(s->dir, RENAME_FILE, &st, AT_SYMLINK_NOFOLLOW) != 0)
 		return STORE_OK;
 	if (store_uidvalidity_lock(s, &lock) != STORE_OK)
 		return STORE_OK;	/* whoever has the lock is at it, or the next one will be */

@@ -12,7 +12,7 @@
  * Maildir can do all of it.  System calls: openat, newfstatat, fstat, getdents64,
  * mkdirat, linkat, renameat, renameat2, unlinkat, utimensat, flock, fcntl, lseek,
  * read, pread64, write, pwrite64, ftruncate, fallocate, fsync, fdatasync,
- * sync_file_range, faccessat2, mmap, munmap, clock_nanosleep, getpid, getrandom, close,
+ * sync_file_range, mmap, munmap, clock_nanosleep, getpid, getrandom, close,
  * inotify_init1, inotify_add_watch, inotify_rm_watch, fchdir (watching changes the
  * working directory).
  *
