@@ -18,7 +18,8 @@
 
 enum confine_kind {
 	CONFINE_SMTPD,		/* network before login: no open, socket, connect, exec, fork */
-	CONFINE_LOGIN,		/* front of imapd, pop3d: the same */
+	CONFINE_SMTPD_PARENT,	/* starts those; opens maps and connects Unix sockets for them */
+	CONFINE_LOGIN,		/* front of imapd, pop3d: as SMTPD */
 	CONFINE_BROKER,		/* connects Unix sockets for a front */
 	CONFINE_QUEUE,		/* the spool, alone */
 	CONFINE_DELIVER,	/* mailboxes and maps */

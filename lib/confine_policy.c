@@ -23,6 +23,7 @@
 
 const struct policy_kind policy_kinds[CONFINE_KINDS] = {
 	[CONFINE_SMTPD]		 = { "smtpd", 0, 2048, false, false, false },
+	[CONFINE_SMTPD_PARENT]	 = { "smtpd-parent", 0, 0, false, false, false },
 	[CONFINE_LOGIN]		 = { "login", 0, 2048, false, false, false },
 	[CONFINE_BROKER]	 = { "broker", 0, 256, false, false, false },
 	[CONFINE_QUEUE]		 = { "queue", 0, 8192, false, false, false },
@@ -43,14 +44,14 @@ const struct policy_kind policy_kinds[CONFINE_KINDS] = {
 #define K(kind)		(1u << CONFINE_##kind)
 #define ALL		((1u << CONFINE_KINDS) - 1)
 #define FRONT		(K(SMTPD) | K(LOGIN))
-#define PARENT		(K(LOGIN_PARENT) | K(AUTH_SPAWN))	/* the others run any program */
+#define PARENT		(K(LOGIN_PARENT) | K(SMTPD_PARENT) | K(AUTH_SPAWN))	/* the others run any program */
 #define USER		(K(IMAP_USER) | K(POP3_USER) | K(LOGIN_PARENT))	/* a filter is kept in children */
 #define STORE		(USER | K(DELIVER))
 #define DATABASE	(K(QUEUE) | K(AUTH))	/* these have a Berkeley DB environment */
 #define FILES		(STORE | DATABASE)
 #define LOOP		(ALL & ~(K(BROKER) | K(AUTH_CRYPT) | K(LOGGER)))
 #define BACK		(LOOP & ~FRONT)		/* event loops that no stranger talks to */
-#define CONNECTS	(K(BROKER) | K(DELIVER) | K(RELAY) | K(LOGIN_PARENT))	/* Unix sockets */
+#define CONNECTS	(K(BROKER) | K(DELIVER) | K(RELAY) | K(LOGIN_PARENT) | K(SMTPD_PARENT))	/* Unix sockets */
 
 #define CLONE_REFUSED	(CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | \
 			 CLONE_NEWPID | CLONE_NEWNET | CLONE_THREAD | CLONE_VM | CLONE_PTRACE)
@@ -131,10 +132,11 @@ const struct policy_rule policy_rules[] = {
 	CALL(openat, FILES | CONNECTS | K(LOGGER)),
 	CALL(openat2, FILES),
 	CALL(newfstatat, FILES | PARENT | K(RELAY) | K(LOGGER)),
+	CALL_IS(newfstatat, K(SMTPD), 3, AT_EMPTY_PATH),	/* the size of the map before each look-up */
 	CALL(fstat, FILES | PARENT | CONNECTS | K(LOGGER)),
 	CALL(statx, FILES),
-	CALL(lseek, FILES | K(RELAY) | K(LOGGER)),
-	CALL(pread64, FILES | K(RELAY)),
+	CALL(lseek, FILES | K(SMTPD_PARENT) | K(RELAY) | K(LOGGER)),
+	CALL(pread64, FILES | K(SMTPD) | K(SMTPD_PARENT) | K(RELAY)),
 	CALL(preadv, FILES),
 	CALL(pwrite64, FILES), CALL(pwritev, FILES),
 	CALL(ftruncate, FILES), CALL(fallocate, FILES), CALL(fadvise64, FILES),
