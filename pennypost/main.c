@@ -33,6 +33,7 @@ static const struct command commands[] = {
 	{ "user",    cmd_user,    true,  "add|passwd|del|list|show ...", "mailboxes" },
 	{ "domain",  cmd_domain,  true,  "add|del|list ...", "domains" },
 	{ "alias",   cmd_alias,   true,  "add|del|list ...", "aliases; *@domain is the catch-all" },
+	{ "queue",   cmd_queue,   true,  "list|show|hold|release|retry|delete|export ...", "messages on their way" },
 	{ "version", cmd_version, false, "", "print the version" },
 	{ "help",    cmd_help,    false, "", "this text" },
 };
@@ -113,9 +114,12 @@ int
 main(int argc, char **argv)
 {
 	struct cli c = { .program = "pennypost", .conf_file = conf_default_file() };
-	const char *instead = NULL;
+	const char *base = argc > 0 ? strrchr(argv[0], '/') : NULL, *instead = NULL;
 	int rc;
 
+	base = base != NULL ? base + 1 : argc > 0 ? argv[0] : "";
+	if (strcmp(base, "sendmail") == 0 || strcmp(base, "mailq") == 0 || strcmp(base, "newaliases") == 0)
+		return sendmail_main(argc, argv);
 	/* What library functions say goes to the person, not to a log. */
 	log_setup(&(struct log_setup){ .tag = "pennypost", .program = "pennypost", .hostname = "localhost", .fd = 2 });
 	if (!take_common(&c, &argc, argv, &instead)) {

@@ -16,7 +16,7 @@
 /* In the order of starting; ended in the reverse order. */
 const struct master_kind master_kinds[] = {
 	{ "queue",   { "queue-submit", "queue-deliver", "queue-relay", "queue-control", NULL }, .exclusive = true },
-	{ "auth",    { "auth-login", "auth-smtp", "auth-ticket", "auth-control", NULL } },
+	{ "auth",    { "auth-login", "auth-smtp", "auth-ticket", "auth-control", NULL }, .exclusive = true },
 	{ "deliver", { NULL } },
 	{ "relay",   { NULL }, .optional = true },
 	{ "smtpd",   { "smtp", "submission", "submissions", "lmtp", NULL }, .services = true },
@@ -166,7 +166,7 @@ child(const struct master *m, const struct master_kind *kind, pid_t master)
 	buf_init(&names, 4096);
 	(void)buf_fmt(&path, "%s/%s", conf->libexec_dir, kind->name);
 	null = open("/dev/null", O_RDWR);
-	if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(m->log_pipe[1], 2) < 0)
+	if (chdir("/") != 0 || null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(m->log_pipe[1], 2) < 0)
 		_exit(71);
 	n = place_sockets(m, kind, &names);
 	if (n < 0)
