@@ -80,7 +80,7 @@ auth_closed(struct ipc_conn *c, void *ctx, const char *why)
 	for (q = TAILQ_FIRST(&a->open); q != NULL; q = next) {
 		next = TAILQ_NEXT(q, entry);
 		q->on_the_way = false;
-		if (q->sent >= SENT_MAX || a->fixed)
+		if (q->sent >= SENT_MAX)
 			question_fail(a, q);
 	}
 	connect_soon(a, TAILQ_EMPTY(&a->open) ? RETRY_MS : 0);
@@ -185,26 +185,22 @@ login_auth_broker(struct login_asker *a, int broker_fd)
 /* ---- for the sessions ---- */
 
 bool
-login_auth_open(struct login_asker *a, struct event_base *base, const char *me, int broker_fd, int connection,
+login_auth_open(struct login_asker *a, struct event_base *base, const char *me, int broker_fd,
     void (*answer)(struct login_question *q, const struct ipc_auth_result *result))
 {
-	*a = (struct login_asker){ .base = base, .me = me, .broker = { .fd = -1, .pid = -1 }, .fixed = broker_fd == -1,
-	    .answer = answer };
+	*a = (struct login_asker){ .base = base, .me = me, .broker = { .fd = -1, .pid = -1 }, .answer = answer };
 	TAILQ_INIT(&a->open);
 	a->retry = event_new(base, -1, 0, retry_now, a);
 	if (a->retry == NULL)
 		return false;
-	if (broker_fd != -1)
-		login_auth_broker(a, broker_fd);
-	if (connection != -1)
-		connected(a, connection);
+	login_auth_broker(a, broker_fd);
 	return true;
 }
 
 bool
 login_auth_ask(struct login_asker *a, struct login_question *q, struct ipc_auth_request *request)
 {
-	if (a->open_n >= LOGIN_AUTH_OPEN_MAX || (a->fixed && a->conn == NULL))
+	if (a->open_n >= LOGIN_AUTH_OPEN_MAX)
 		return false;
 	if (++a->last_id == 0)
 		a->last_id = 1;

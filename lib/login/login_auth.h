@@ -39,7 +39,6 @@ struct login_asker {
 	struct event		*broker_read, *retry;
 	struct ipc_conn		*conn;		/* NULL: not connected */
 	bool			 asked;		/* the broker owes us a connection */
-	bool			 fixed;		/* no broker: a lost connection is not replaced (inetd) */
 	struct login_questions	 open;
 	size_t			 open_n;
 	uint32_t		 last_id;
@@ -49,12 +48,8 @@ struct login_asker {
 
 #define LOGIN_AUTH_OPEN_MAX	2000	/* questions; more are refused at once */
 
-/*
- * broker_fd: our end of the broker's pair, taken over; or -1 with `connection`,
- * a connection that is there already (inetd) and is not replaced when lost.
- * To be called before the process is confined.
- */
-bool login_auth_open(struct login_asker *a, struct event_base *base, const char *me, int broker_fd, int connection,
+/* broker_fd: our end of the broker's pair, taken over.  False: no memory. */
+bool login_auth_open(struct login_asker *a, struct event_base *base, const char *me, int broker_fd,
     void (*answer)(struct login_question *q, const struct ipc_auth_result *result));
 /* The parent has started a new broker. */
 void login_auth_broker(struct login_asker *a, int broker_fd);

@@ -259,29 +259,25 @@ front_new(const struct login_front_start *start)
 static void
 front_connect(struct login_front *f, const struct login_front_start *start)
 {
-	int auth = -1;
-
-	if (start->broker_fd == -1)
-		auth = ipc_connect(f->daemon->run_dirfd, "auth-login");
 	f->sigterm = event_new(f->base, login_sigterm_fd(), EV_READ, on_sigterm, f);
 	f->end_timer = event_new(f->base, -1, 0, time_is_up, f);
 	f->parent = ipc_conn_new(f->base, start->parent_fd, f->proto->program, PARENT_OUT_MAX, &parent_ops, f);
 	if (f->sigterm == NULL || event_add(f->sigterm, NULL) != 0 || f->end_timer == NULL || f->parent == NULL ||
-	    !login_auth_open(&f->auth, f->base, f->proto->program, start->broker_fd, auth, login_session_answer))
+	    !login_auth_open(&f->auth, f->base, f->proto->program, start->broker_fd, login_session_answer))
 		log_fatal(EX_OSERR, "no memory");
 }
 
-/* Of all that the parent has open: listeners, our pairs, the folder of sockets, certificate and key. */
+/* Of all that the parent has open: listeners, our pairs, certificate and key. */
 static void
 keep_own(const struct login_front_start *start)
 {
 	struct daemon *d = start->daemon;
-	int keep[DAEMON_SOCKETS + 6] = { start->parent_fd, start->broker_fd, start->connection,
-		start->certificate_fd, start->key_fd, d->run_dirfd };
+	int keep[DAEMON_SOCKETS + 5] = { start->parent_fd, start->broker_fd, start->connection,
+		start->certificate_fd, start->key_fd };
 
 	for (size_t i = 0; i < d->socket_n; i++)
-		keep[6 + i] = d->socket[i].fd;
-	login_child(d, start->proto->program, keep, 6 + d->socket_n);
+		keep[5 + i] = d->socket[i].fd;
+	login_child(d, start->proto->program, keep, 5 + d->socket_n);
 }
 
 void
@@ -300,7 +296,6 @@ login_front_run(const struct login_front_start *start)
 		listen_all(f);
 	else
 		f->single = true;
-	(void)close(d->run_dirfd);
 	daemon_confine(d, &c);
 	(void)IPC_CONN_SEND(f->parent, front_ready, &ready, -1);
 	if (start->connection != -1)

@@ -107,7 +107,7 @@ struct login_front_start {
 	struct login_limits	*limits;
 	unsigned		 worker;
 	int			 parent_fd;	/* pair with the parent */
-	int			 broker_fd;	/* pair with the broker; -1: inetd */
+	int			 broker_fd;	/* pair with the broker */
 	int			 connection;	/* inetd: the only one; -1: listen */
 	bool			 implicit_tls;	/* of that connection */
 	int			 certificate_fd, key_fd;	/* -1: no TLS */

@@ -111,11 +111,12 @@ static bool
 worker_start(struct login_worker *w)
 {
 	struct login_parent *p = w->parent;
-	int fds[2], broker_fd = -1;
+	int fds[2], broker_fd;
 
 	w->started_usec = now_mono_usec();
 	w->again_usec = 0;
-	if (p->connection == -1 && (broker_fd = broker_new(w)) == -1)
+	broker_fd = broker_new(w);
+	if (broker_fd == -1)
 		return false;
 	if (!ipc_pair(fds)) {
 		(void)close(broker_fd);		/* the broker sees that, and ends */
@@ -126,8 +127,7 @@ worker_start(struct login_worker *w)
 	if (w->pid == 0)
 		run_front(w, fds[1], broker_fd);
 	(void)close(fds[1]);
-	if (broker_fd != -1)
-		(void)close(broker_fd);
+	(void)close(broker_fd);
 	if (w->pid == -1) {
 		(void)close(fds[0]);
 		w->broker_pid = -1;
@@ -257,7 +257,7 @@ on_tick(int fd, short what, void *arg)
 
 		if (w->again_usec != 0 && w->again_usec <= now && !worker_start(w))
 			w->again_usec = now + AGAIN_USEC;
-		else if (w->pid != -1 && w->broker_pid == -1 && p->connection == -1)
+		else if (w->pid != -1 && w->broker_pid == -1)
 			worker_order(w, FRONT_BROKER, broker_new(w));
 	}
 	if (p->draining && now >= p->drain_until_usec)
@@ -272,6 +272,7 @@ drain(void *ctx)
 
 	p->draining = true;
 	p->drain_until_usec = now_mono_usec() + DRAIN_USEC;
+	daemon_close_sockets(p->daemon);
 	order_all(p, FRONT_DRAIN);
 	end_if_done(p);
 }
