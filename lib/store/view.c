@@ -431,5 +431,6 @@ store_folder_keyword_room(const struct store_folder *f)
 void
 store_message_uidl(const struct store_folder *f, uint32_t seq, char out[72])
 {
-	(void)snprintf(out, 72, "%08" PRIx32 "%08" PRIx32, f->uidvalidity, f->msg[seq - 1].pub.uid);
+	/* Dovecot's default form (%08Xu%08Xv): who comes from it downloads nothing again. */
+	(void)snprintf(out, 72, "%08" PRIx32 "%08" PRIx32, f->msg[seq - 1].pub.uid, f->uidvalidity);
 }
