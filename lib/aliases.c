@@ -135,6 +135,8 @@ value_command(struct slice command, struct alias_value *v, struct alias_error *e
 		return mistake(e, v->line, "command '%.*s' cannot be run: there is no shell; write the "
 		    "full path of a program and its arguments, \"|/usr/bin/program -x arg\"", SHOWN(command));
 	v->kind = TARGET_COMMAND;
+	memmove(v->text.ptr, command.ptr, command.len);	/* without blanks behind the '|' */
+	v->text.len = command.len;
 	return ALIAS_GOT;
 }
 
@@ -160,6 +162,22 @@ value_colon(struct slice text, struct alias_value *v, struct alias_error *e)
 		    "an address that does not exist is refused", SHOWN(text));
 	return mistake(e, v->line, "'%.*s' is no target; write user, user@domain, /file, "
 	    "\"|command\" or :include:/path", SHOWN(text));
+}
+
+/* Words of other mailers: said before anything else is found fault with. */
+static bool
+is_foreign_word(struct slice raw)
+{
+	struct slice s = raw;
+
+	return slice_iprefix(&s, "error:") || (raw.ptr[0] == ':' && !slice_iprefix(&s, ":include:"));
+}
+
+static enum alias_next
+value_error_word(struct alias_value *v, struct alias_error *e)
+{
+	return mistake(e, v->line, "'error:' is Sendmail's and not taken; remove the alias: "
+	    "an address that does not exist is refused");
 }
 
 /* v->text holds the unquoted value: which kind is it? */
@@ -189,8 +207,7 @@ value_classify(struct alias_value *v, bool was_quoted, struct alias_error *e)
 		break;
 	}
 	if (slice_iprefix(&word, "error:"))
-		return mistake(e, v->line, "'error:' is Sendmail's and not taken; remove the alias: "
-		    "an address that does not exist is refused");
+		return value_error_word(v, e);
 	if (v->kind == TARGET_FILE)
 		return ALIAS_GOT;
 	if (slice_find(text, '<') < text.len && !was_quoted)
@@ -233,6 +250,8 @@ value_parse(struct slice raw, struct alias_value *v, struct alias_error *e)
 
 	if (raw.len > ALIAS_VALUE_MAX)
 		return mistake(e, v->line, "a target of %zu octets; the limit is %d", raw.len, ALIAS_VALUE_MAX);
+	if (is_foreign_word(raw))
+		return raw.ptr[0] == ':' ? value_colon(raw, v, e) : value_error_word(v, e);
 	if (has_open_blank(raw))
 		return value_blank(raw, v, e);
 	if (has_control(raw))
@@ -458,8 +477,8 @@ alias_address(struct slice text, struct slice domain, struct addr *out)
 		addr_canonical(&parsed, out);
 		return true;
 	}
-	if (text.len == 0 || domain.len == 0)
-		return false;
+	if (text.len == 0 || domain.len == 0 || (slice_find(text, '@') < text.len && text.ptr[0] != '"'))
+		return false;	/* with an '@' it was to be an address, and is none */
 	buf_init(&b, ADDR_MAX);
 	if (is_dot_string(text) || text.ptr[0] == '"') {
 		(void)buf_slice(&b, text);
