@@ -152,6 +152,18 @@ on_again(evutil_socket_t fd, short what, void *ctx)
 	go_on(ctx, &none);
 }
 
+/* To a client in IDLE. */
+static void
+tell_changes(struct imap_conn *c)
+{
+	if (c->closing || !imap_session_changed(c->session))
+		return;
+	if (c->session->closing)
+		close_when_flushed(c, "Mailbox was deleted");
+	else
+		(void)flush(c);
+}
+
 static void
 on_drained(struct conn *conn, void *ctx)
 {
@@ -164,7 +176,8 @@ on_drained(struct conn *conn, void *ctx)
 		return;
 	}
 	if (!c->waiting) {
-		(void)flush(c);
+		if (flush(c) && c->session->missed)
+			tell_changes(c);
 		return;
 	}
 	c->waiting = false;
@@ -224,12 +237,8 @@ folder_changed(struct store_folder *f, void *ctx)
 {
 	struct imap_conn *c = conn_of(ctx, f);
 
-	if (c == NULL || c->closing || !imap_session_changed(c->session))
-		return;
-	if (c->session->closing)
-		close_when_flushed(c, "Mailbox was deleted");
-	else
-		(void)flush(c);
+	if (c != NULL)
+		tell_changes(c);
 }
 
 static void
@@ -251,8 +260,8 @@ on_poll(evutil_socket_t fd, short what, void *ctx)
 	(void)fd;
 	(void)what;
 	for (struct imap_conn *c = u->first; c != NULL; c = c->next)
-		if (c->session->idle && c->session->folder != NULL)
-			folder_changed(c->session->folder, u);
+		if (c->session->folder != NULL)
+			tell_changes(c);
 }
 
 static void

@@ -311,6 +311,10 @@ imap_session_changed(struct imap_session *s)
 {
 	if (!s->idle || s->closing)
 		return false;
+	/* Who does not read does not need to know yet. */
+	s->missed = imap_out_high(s);
+	if (s->missed)
+		return false;
 	imap_sync(s, true);
 	if (s->lost)
 		imap_session_bye(s, "Selected mailbox was deleted");

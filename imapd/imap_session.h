@@ -90,6 +90,7 @@ struct imap_session {
 	size_t			 out_at;	/* octets of out that have been taken */
 
 	bool			 idle;		/* IDLE: tell changes at once */
+	bool			 missed;	/* and something was not told: too much waits to be written */
 	bool			 lost;		/* the selected folder was deleted by someone: BYE */
 	bool			 closing;	/* LOGOUT, or no way to go on */
 	unsigned		 errors;	/* BAD commands in a row */
@@ -103,7 +104,10 @@ void imap_session_free(struct imap_session *s);
 /* Go on: with the running command, then with octets off the front of *data. */
 enum imap_want imap_session_step(struct imap_session *s, struct slice *data);
 
-/* Something changed in the store; tells the client if it is in IDLE.  True: there is output. */
+/*
+ * Something changed in the store (or s->missed and output has gone): tells the
+ * client if it is in IDLE.  True: there is output.
+ */
 bool imap_session_changed(struct imap_session *s);
 
 /* End it; last words: "* BYE text", unless a response has been begun. */
