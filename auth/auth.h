@@ -49,7 +49,7 @@ struct auth {
 	struct auth_request	*requests;	/* not answered yet */
 	size_t			 request_n;
 	struct event		*keeper_event, *flush_timer, *drain_timer;
-	uint64_t		 drain_until_usec;
+	uint64_t		 drain_until_usec, drain_tickets_usec;
 	struct buf		 in;		/* one frame; wiped after each */
 };
 

@@ -39,7 +39,7 @@ close_others(int fd)
 }
 
 static _Noreturn void
-worker_main(struct keeper *k, enum worker_kind kind, int fd)
+worker_main(struct keeper *k, enum worker_kind kind, int fd, int auth_end)
 {
 	struct confine crypt = { .kind = CONFINE_AUTH_CRYPT, .uid = k->auth_uid, .gid = k->auth_gid };
 	char why[200];
@@ -48,10 +48,11 @@ worker_main(struct keeper *k, enum worker_kind kind, int fd)
 	if (kind == WORKER_PAM)
 		(void)setpgid(0, 0);
 	(void)prctl(PR_SET_NAME, kind == WORKER_PAM ? "auth-pam" : "auth-crypt", 0, 0, 0);
+	/* A PAM worker still needs its folders. */
+	(void)close(auth_end);
+	(void)close(k->fd);
 	if (kind == WORKER_CRYPT)
 		close_others(fd);
-	else
-		(void)close(k->fd);
 	if (!confine_apply(kind == WORKER_PAM ? &k->pam : &crypt, why, sizeof(why))) {
 		log_say(LOG_LEVEL_ERROR, "cannot confine a worker: %s", why);
 		_exit(71);
@@ -98,7 +99,7 @@ start_worker(struct keeper *k, const struct ipc_worker_start *m)
 	if (slot < WORKERS_MAX && (m->kind == WORKER_CRYPT || k->daemon->conf.system_users) && ipc_pair(fds)) {
 		pid = fork();
 		if (pid == 0)
-			worker_main(k, (enum worker_kind)m->kind, fds[1]);
+			worker_main(k, (enum worker_kind)m->kind, fds[1], fds[0]);
 		if (pid > 0) {
 			k->worker[slot].pid = pid;
 			k->worker[slot].id = m->id;

@@ -155,6 +155,15 @@ ask_pam(const struct conf *conf, struct question *q, struct ipc_pam_result *out,
 		(void)pam_end(pam, rc);
 }
 
+/* Modules leave the password on the stack below us. */
+static void __attribute__((noinline))
+wipe_stack(void)
+{
+	char below[64 * 1024];
+
+	explicit_bzero(below, sizeof(below));
+}
+
 static bool
 take(struct slice frame, struct question *q)
 {
@@ -181,6 +190,7 @@ auth_pam_serve(int fd, const struct conf *conf)
 
 		if (take(buf_slice_of(&in), &q))	/* else a NUL in it: no */
 			ask_pam(conf, &q, &result, user);
+		wipe_stack();
 		explicit_bzero(in.ptr, in.len);
 		explicit_bzero(&q, sizeof(q));
 		result.user = slice_of(user);

@@ -12,6 +12,7 @@
 #define FRAMES_AT_ONCE	32	/* of one connection before others get their turn */
 #define DRAIN_MS	50
 #define DRAIN_MAX_S	40	/* a throttled login waits up to 30 s */
+#define DRAIN_TICKETS_S	3	/* a parent comes at once, or its client has gone */
 
 struct auth_client {
 	struct auth		*auth;
@@ -293,6 +294,7 @@ on_drain(evutil_socket_t fd, short what, void *arg)
 {
 	struct auth *a = arg;
 	const struct timeval again = { .tv_usec = DRAIN_MS * 1000 };
+	const uint64_t now = now_mono_usec();
 	struct auth_client *next;
 
 	(void)fd;
@@ -302,8 +304,10 @@ on_drain(evutil_socket_t fd, short what, void *arg)
 		if (c->open == 0 && c->role != ROLE_TICKET)
 			client_close(c);
 	}
-	if ((a->request_n == 0 && auth_tickets_out(a->tickets, now_mono_usec()) == 0) ||
-	    now_mono_usec() > a->drain_until_usec || event_add(a->drain_timer, &again) != 0)
+	if (a->request_n > 0)
+		a->drain_tickets_usec = now + DRAIN_TICKETS_S * UINT64_C(1000000);
+	if ((a->request_n == 0 && (now > a->drain_tickets_usec || auth_tickets_out(a->tickets, now) == 0)) ||
+	    now > a->drain_until_usec || event_add(a->drain_timer, &again) != 0)
 		daemon_end(&a->daemon, 0);
 }
 
@@ -319,6 +323,7 @@ auth_serve_drain(void *auth)
 			(void)event_del(a->listening[role]);
 	}
 	a->drain_until_usec = now_mono_usec() + DRAIN_MAX_S * UINT64_C(1000000);
+	a->drain_tickets_usec = now_mono_usec() + DRAIN_TICKETS_S * UINT64_C(1000000);
 	a->drain_timer = evtimer_new(a->daemon.base, on_drain, a);
 	if (a->drain_timer == NULL || event_add(a->drain_timer, &at_once) != 0)
 		daemon_end(&a->daemon, 0);
