@@ -428,6 +428,34 @@ confine(struct login_parent *p)
 		(void)close(root);
 }
 
+/*
+ * --probe: confine as one of our processes, try one thing, exit.  "ATTEMPT" and
+ * "front:ATTEMPT": the front; "parent:ATTEMPT"; "user:HOME:ATTEMPT", HOME below
+ * mail-root ("example.org/alice").
+ */
+static void
+probe(struct login_parent *p)
+{
+	struct daemon *d = p->daemon;
+	struct confine c = { .kind = CONFINE_LOGIN, .uid = d->uid, .gid = d->gid };
+	struct user_mailbox mailbox = { .user = "probe", .uid = p->users.vmail_uid, .gid = p->users.vmail_gid };
+	struct slice attempt = slice_of(d->probe);
+
+	if (slice_prefix(&attempt, "parent:")) {
+		d->probe = attempt.ptr;
+		confine(p);
+	} else if (slice_prefix(&attempt, "user:")) {
+		if (!slice_text(slice_cut(&attempt, ':'), mailbox.home, sizeof(mailbox.home)))
+			log_fatal(EX_CONFIG, "--probe user:HOME:ATTEMPT");
+		d->probe = attempt.ptr;
+		(void)user_process_confine(d, p->user_proto, &mailbox, p->users.mail_dirfd);
+	}
+	(void)slice_prefix(&attempt, "front:");
+	d->probe = attempt.ptr;
+	(void)close(p->users.mail_dirfd);
+	daemon_confine(d, &c);
+}
+
 static void
 warm_up(void)
 {
@@ -445,6 +473,8 @@ login_main(struct daemon *d, const struct login_proto *proto, const struct user_
 	p.proto = proto;
 	p.user_proto = user;
 	prepare(&p);
+	if (d->probe != NULL)
+		probe(&p);
 	warm_up();
 	confine(&p);
 	for (unsigned i = 0; i < p.worker_n; i++)

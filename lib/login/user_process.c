@@ -231,21 +231,30 @@ connect_parent(struct user_process *u, int control_fd)
 		log_fatal(EX_OSERR, "%s: no memory", u->mailbox->user);
 }
 
+int
+user_process_confine(struct daemon *d, const struct user_proto *proto,
+    const struct user_mailbox *mailbox, int mail_dirfd)
+{
+	struct confine c = { .kind = proto->kind, .uid = mailbox->uid, .gid = mailbox->gid };
+	int maildir_fd = open_maildir(mailbox, mail_dirfd);
+
+	(void)close(mail_dirfd);
+	(void)confine_path(&c, maildir_fd, ACCESS_WRITE);
+	daemon_confine(d, &c);
+	return maildir_fd;
+}
+
 void
 user_process_run(struct daemon *d, const struct user_proto *proto,
     const struct user_mailbox *mailbox, int mail_dirfd, int control_fd)
 {
 	const int keep[] = { mail_dirfd, control_fd };
 	struct user_process u = { .daemon = d, .proto = proto, .mailbox = mailbox };
-	struct confine c = { .kind = proto->kind, .uid = mailbox->uid, .gid = mailbox->gid };
 	int maildir_fd;
 
 	login_child(d, proto->program, keep, LEN(keep));
-	maildir_fd = open_maildir(mailbox, mail_dirfd);
-	(void)close(mail_dirfd);
 	connect_parent(&u, control_fd);
-	(void)confine_path(&c, maildir_fd, ACCESS_WRITE);
-	daemon_confine(d, &c);
+	maildir_fd = user_process_confine(d, proto, mailbox, mail_dirfd);
 	u.ctx = proto->open(&u, maildir_fd);
 	if (u.ctx == NULL)
 		log_fatal(EX_OSERR, "%s: the mailbox cannot be opened", mailbox->user);

@@ -79,6 +79,9 @@ struct user_mailbox {
 	uint64_t	 quota;
 };
 
+/* Open the user's Maildir and confine this process to it, as user_process_run() does first; its descriptor. */
+int user_process_confine(struct daemon *d, const struct user_proto *proto,
+    const struct user_mailbox *mailbox, int mail_dirfd);
 /* The process itself, in the forked child: control_fd is the frame socket to the parent.  Does not return. */
 _Noreturn void user_process_run(struct daemon *d, const struct user_proto *proto,
     const struct user_mailbox *mailbox, int mail_dirfd, int control_fd);
