@@ -89,7 +89,7 @@ const struct policy_rule policy_rules[] = {
 	CALL(gettid, ALL & ~FRONT),
 	CALL(exit, ALL & ~FRONT),
 	CALL(sched_yield, DATABASE),
-	CALL(clock_nanosleep, DATABASE | PARENT),
+	CALL(clock_nanosleep, DATABASE | STORE),
 	CALL(getuid, BACK), CALL(geteuid, BACK), CALL(getgid, BACK), CALL(getegid, BACK),
 
 	/* The event loop. */
@@ -126,7 +126,7 @@ const struct policy_rule policy_rules[] = {
 	CALL(bind, K(RELAY)),			/* the resolver's random ports */
 	SOCKOPT(IPPROTO_IP, K(RELAY)), SOCKOPT(IPPROTO_IPV6, K(RELAY)), SOCKOPT(IPPROTO_UDP, K(RELAY)),
 	CALL(sendmmsg, K(RELAY)), CALL(recvmmsg, K(RELAY)),
-	CALL(chdir, CONNECTS), CALL(fchdir, CONNECTS),
+	CALL(chdir, CONNECTS), CALL(fchdir, CONNECTS | STORE),
 
 	/* Files, below what Landlock leaves. */
 	CALL(openat, FILES | CONNECTS | K(LOGGER)),
@@ -141,7 +141,7 @@ const struct policy_rule policy_rules[] = {
 	CALL(pwrite64, FILES), CALL(pwritev, FILES),
 	CALL(ftruncate, FILES), CALL(fallocate, FILES), CALL(fadvise64, FILES),
 	CALL(fsync, FILES), CALL(fdatasync, FILES),
-	CALL(sync_file_range, K(QUEUE)),
+	CALL(sync_file_range, K(QUEUE) | STORE),
 	CALL(syncfs, FILES),
 	CALL(msync, FILES),
 	CALL(getdents64, FILES),
