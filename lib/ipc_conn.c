@@ -26,6 +26,7 @@ struct ipc_conn {
 	struct waiting		*first, **last;
 	size_t			 waiting, out_max;
 	bool			 greeted;	/* the peer's hello came */
+	char			 peer[33];
 	bool			 paused, broken, freed, busy;
 	const char		*why;
 };
@@ -81,6 +82,7 @@ greet(struct ipc_conn *c, struct slice frame)
 		return false;
 	}
 	c->greeted = true;
+	(void)slice_text(hello.program, c->peer, sizeof(c->peer));
 	return true;
 }
 
@@ -173,6 +175,12 @@ on_writable(evutil_socket_t fd, short what, void *arg)
 	(void)event_del(c->writable);
 	if (c->first == NULL && !c->broken && c->ops != NULL && c->ops->drained != NULL)
 		c->ops->drained(c, c->ctx);
+}
+
+const char *
+ipc_conn_peer(const struct ipc_conn *c)
+{
+	return c->peer;
 }
 
 void

@@ -40,6 +40,9 @@ bool ipc_conn_send(struct ipc_conn *c, struct slice frame, int pass_fd);
 size_t ipc_conn_waiting(const struct ipc_conn *c);
 void ipc_conn_pause(struct ipc_conn *c, bool paused);
 
+/* What the other side calls itself in its hello; "" before that.  Not to be believed further than its uid. */
+const char *ipc_conn_peer(const struct ipc_conn *c);
+
 /* End it from our side: closed() follows from the loop.  why must stay readable. */
 void ipc_conn_end(struct ipc_conn *c, const char *why);
 
