@@ -60,14 +60,23 @@ close_input(struct imap_input *in, const char *error)
 	return INPUT_CLOSE;
 }
 
-/* Go on without collecting: only the tag is kept. */
+/* Of a refused command only the tag is kept. */
 static void
-skip_line(struct imap_input *in, const char *error)
+keep_tag(struct imap_input *in, struct slice more)
+{
+	if (in->text.len >= KEEP_TAG)
+		in->text.len = KEEP_TAG;
+	else
+		(void)buf_slice(&in->text, slice_sub(more, 0, KEEP_TAG - in->text.len));
+}
+
+/* Go on without collecting. */
+static void
+skip_line(struct imap_input *in, struct slice line, const char *error)
 {
 	if (in->error == NULL)
 		in->error = error;
-	if (in->text.len > KEEP_TAG)
-		in->text.len = KEEP_TAG;
+	keep_tag(in, line);
 	in->tail_len = 0;
 	in->state = SKIP_LINE;
 }
@@ -105,7 +114,7 @@ read_line(struct imap_input *in, struct slice *data, enum imap_input_event *even
 
 	if (n > in->limits.line || in->text.len - in->literals > in->limits.line - n ||
 	    !buf_put(&in->text, data->ptr, n)) {
-		skip_line(in, "Command line too long");
+		skip_line(in, slice_sub(*data, 0, n), "Command line too long");
 		return false;
 	}
 	*data = slice_sub(*data, n, data->len);
@@ -143,8 +152,7 @@ imap_input_refuse(struct imap_input *in, const char *error)
 {
 	if (in->error == NULL)
 		in->error = error;
-	if (in->text.len > KEEP_TAG)
-		in->text.len = KEEP_TAG;
+	keep_tag(in, SLICE(""));
 	if (!in->literal.nonsync) {
 		in->state = READ_REFUSED;
 	} else if (in->literal.octets > in->limits.skip) {

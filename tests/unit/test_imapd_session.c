@@ -256,7 +256,7 @@ evil_names(void **state)
 {
 	static const char *const name[] = {
 		"..", ".", "a..b", "/etc/passwd", "a/b", "../x", "a.../b", "&AC4ALg-", "&AC8-", "&AAA-", "&", "&-&", "a&",
-		"~root", "cur/x", ".a", "\\\"", "&2AA-", "&AGEAYg-",
+		"~root", "cur/x", ".a", "&2AA-", "&AGEAYg-",
 	};
 	struct user *u = *state;
 	char text[300];
@@ -490,8 +490,8 @@ copy_and_move(void **state)
 		{ 0, "b UID MOVE 2 Nowhere\r\n", "b NO [TRYCREATE] Mailbox doesn't exist\r\n" },
 		{ 0, "b UID MOVE 2 Trash\r\n", "* OK [COPYUID # 2 3] Messages moved\r\n* 1 EXPUNGE\r\nb OK Moved\r\n" },
 		{ 0, "b EXAMINE Trash\r\n", NULL },
-		{ 0, "b FETCH 1:* (UID FLAGS)\r\n", "* 1 FETCH (UID 1 FLAGS (\\Seen))\r\n* 2 FETCH (UID 2 FLAGS ($A))\r\n"
-		    "* 3 FETCH (UID 3 FLAGS ())\r\nb OK Fetched\r\n" },
+		{ 0, "b FETCH 1:* (UID FLAGS)\r\n", "* 1 FETCH (UID 1 FLAGS (\\Seen \\Recent))\r\n"
+		    "* 2 FETCH (UID 2 FLAGS (\\Recent $A))\r\n* 3 FETCH (UID 3 FLAGS (\\Recent))\r\nb OK Fetched\r\n" },
 		{ 0, "b COPY 1 INBOX\r\n", "b OK [COPYUID # 1 4] Messages copied\r\n" },
 		{ 0, "b STATUS INBOX (MESSAGES UNSEEN)\r\n", "* STATUS \"INBOX\" (MESSAGES 1 UNSEEN 0)\r\nb OK Status given\r\n" },
 	};
