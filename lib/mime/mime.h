@@ -151,7 +151,8 @@ struct mime_address {
 };
 struct mime_addresses {		/* private but for the caller's allocation */
 	struct slice	rest;
-	struct buf	text;
+	struct buf	text;		/* of the element at hand */
+	struct buf	comment;	/* the last one in it: the name of "a@x (Ann)" */
 	size_t		count;
 	bool		in_group;
 };
@@ -176,8 +177,8 @@ bool mime_decode(enum mime_encoding encoding, struct slice text, struct buf *out
 /*
  * Charsets.  glibc loads a converter from disk when it first meets a charset; a
  * confined process cannot.  So call this once before confining (in imapd's parent,
- * whose children share it): it opens those mail is written in.  Without it, or
- * for others, only UTF-8, US-ASCII, ISO-8859-1 and UTF-16/32 are known.
+ * whose children share it): it opens those mail is written in.  Without it only
+ * UTF-8, US-ASCII and ISO-8859-1 are known.
  */
 void mime_charsets_open(void);
 void mime_charsets_close(void);
