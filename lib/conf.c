@@ -496,8 +496,24 @@ check_whole(struct load *l, const char *text)
 	check_smarthost(l, text);
 }
 
+/*
+ * Empty the lines that are comments: libconfuse 3.3 counts each of them three
+ * times, and its line numbers would be wrong.
+ */
+static void
+blank_comments(char *text)
+{
+	for (char *line = text; *line != '\0'; line += *line != '\0') {
+		char *end = strchrnul(line, '\n'), *first = line + strspn(line, " \t");
+
+		if (*first == '#')
+			memset(first, ' ', (size_t)(end - first));
+		line = end;
+	}
+}
+
 static bool
-parse_text(struct load *l, const char *text)
+parse_text(struct load *l, char *text)
 {
 	cfg_opt_t table[LEN(options) + 1];
 	const cfg_opt_t end = CFG_END();
@@ -517,6 +533,7 @@ parse_text(struct load *l, const char *text)
 		return false;
 	}
 	loading = l;
+	blank_comments(text);
 	(void)cfg_set_error_function(cfg, confuse_error);
 	rc = cfg_parse_buf(cfg, text);
 	if (rc == CFG_SUCCESS) {

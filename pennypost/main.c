@@ -34,6 +34,9 @@ static const struct command commands[] = {
 	{ "domain",  cmd_domain,  true,  "add|del|list ...", "domains" },
 	{ "alias",   cmd_alias,   true,  "add|del|list ...", "aliases; *@domain is the catch-all" },
 	{ "queue",   cmd_queue,   true,  "list|show|hold|release|retry|delete|export ...", "messages on their way" },
+	{ "check",   cmd_check,   false, "", "look for mistakes in the configuration and the maps" },
+	{ "explain", cmd_explain, true,  "RCPT [--from S] [--ip A] [--auth U] [--size N]", "what would happen to a message, and by which rule" },
+	{ "privs",   cmd_privs,   true,  "", "what each running process may do, as the kernel says" },
 	{ "version", cmd_version, false, "", "print the version" },
 	{ "help",    cmd_help,    false, "", "this text" },
 };
