@@ -18,7 +18,7 @@
  *	(pair)		front and parent of imapd/pop3d, parent and user's process	06xx
  *	pennypost-control	pennypost: to the master			07xx
  *	(pair)		a process and its broker (broker.h)			08xx
- *	(pair)		parts of auth (09xx) and of deliver (0axx) among themselves
+ *	(pair)		parts of auth (09xx), of deliver (0axx) and of queue (0bxx) among themselves
  */
 #ifndef PP_IPC_MESSAGES_H
 #define PP_IPC_MESSAGES_H
@@ -355,6 +355,17 @@ enum ipc_daemon_state { DAEMON_STOPPED, DAEMON_STARTING, DAEMON_READY, DAEMON_ST
 	F(u8,    verdict,     2,   "OK: it is there; PERM: there is none, or it is to be passed over")	\
 	F(slice, text,        300, "why not, for the log")
 
+/* ---- queue and its tracer, a child that keeps the history ---- */
+
+#define IPC_TRACER_UPTO(F)	/* queue: the log is durable up to here */		\
+	F(u64,   seq,         U64, "segment")					\
+	F(u64,   offset,      U64, "octets in it")
+#define IPC_TRACER_HAVE(F)	/* tracer: the history is durable up to here */	\
+	F(u64,   seq,         U64, "segment")					\
+	F(u64,   offset,      U64, "octets in it")
+#define IPC_TRACER_ASK(F)	/* carries the asker's connection: trace_event ... queue_end go there */	\
+	F(slice, key,         998, "as in queue_trace")
+
 #define IPC_MESSAGES(M)								\
 	/* name              code    sender     receiver  fields */		\
 	M(hello,             0x0001, any,       any,      IPC_HELLO)		\
@@ -408,7 +419,10 @@ enum ipc_daemon_state { DAEMON_STOPPED, DAEMON_STARTING, DAEMON_READY, DAEMON_ST
 	M(deliver_spawn,     0x0a01, deliver,   deliver,  IPC_DELIVER_SPAWN)	\
 	M(deliver_spawned,   0x0a02, deliver,   deliver,  IPC_DELIVER_SPAWNED)	\
 	M(deliver_file,      0x0a03, deliver,   deliver,  IPC_DELIVER_FILE)	\
-	M(deliver_text,      0x0a04, deliver,   deliver,  IPC_DELIVER_TEXT)
+	M(deliver_text,      0x0a04, deliver,   deliver,  IPC_DELIVER_TEXT)	\
+	M(tracer_upto,       0x0b01, queue,     queue,    IPC_TRACER_UPTO)	\
+	M(tracer_have,       0x0b02, queue,     queue,    IPC_TRACER_HAVE)	\
+	M(tracer_ask,        0x0b03, queue,     queue,    IPC_TRACER_ASK)
 
 #define IPC_ELEMENTS(E)								\
 	E(rcpt,        IPC_RCPT)						\
