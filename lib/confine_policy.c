@@ -17,28 +17,28 @@
 #include <sys/socket.h>
 
 #define CAP(c)	(UINT64_C(1) << (c))
-#define CAPS_PARENT	(CAP(CAP_SETUID) | CAP(CAP_SETGID) | CAP(CAP_KILL))
+#define CAPS_PARENT	(CAP(CAP_SETUID) | CAP(CAP_SETGID) | CAP(CAP_KILL) | CAP(CAP_SYS_CHROOT))
 #define CAPS_PAM	(CAP(CAP_SETUID) | CAP(CAP_SETGID) | CAP(CAP_KILL) | CAP(CAP_DAC_READ_SEARCH) | \
 			 CAP(CAP_DAC_OVERRIDE) | CAP(CAP_AUDIT_WRITE))
 
 const struct policy_kind policy_kinds[CONFINE_KINDS] = {
-	[CONFINE_SMTPD]		 = { "smtpd", 0, 2048, false, false, false },
-	[CONFINE_SMTPD_PARENT]	 = { "smtpd-parent", 0, 0, false, false, false },
-	[CONFINE_LOGIN]		 = { "login", 0, 2048, false, false, false },
-	[CONFINE_BROKER]	 = { "broker", 0, 256, false, false, false },
-	[CONFINE_QUEUE]		 = { "queue", 0, 8192, false, false, false },
-	[CONFINE_DELIVER]	 = { "deliver", 0, 2048, false, false, false },
-	[CONFINE_DELIVER_PARENT] = { "deliver-parent", CAPS_PARENT, 0, true, true, false },
-	[CONFINE_RELAY]		 = { "relay", 0, 2048, true, false, false },
-	[CONFINE_AUTH]		 = { "auth", 0, 1024, false, false, false },
-	[CONFINE_AUTH_PARENT]	 = { "auth-parent", CAPS_PAM, 0, true, true, false },
-	[CONFINE_AUTH_SPAWN]	 = { "auth-spawn", 0, 0, false, false, false },
-	[CONFINE_AUTH_CRYPT]	 = { "auth-crypt", 0, 1024, false, false, false },
-	[CONFINE_AUTH_PAM]	 = { "auth-pam", CAPS_PAM, 1024, true, true, true },
-	[CONFINE_LOGIN_PARENT]	 = { "login-parent", CAPS_PARENT, 0, false, false, false },
-	[CONFINE_IMAP_USER]	 = { "imap-user", 0, 4096, false, false, true },
-	[CONFINE_POP3_USER]	 = { "pop3-user", 0, 2048, false, false, true },
-	[CONFINE_LOGGER]	 = { "logger", CAP(CAP_SETGID), 256, false, false, false },
+	[CONFINE_SMTPD]		 = { "smtpd", 0, 2048, false, false, false, ROOT_EMPTY },
+	[CONFINE_SMTPD_PARENT]	 = { "smtpd-parent", 0, 0, false, false, false, ROOT_EMPTY },
+	[CONFINE_LOGIN]		 = { "login", 0, 2048, false, false, false, ROOT_KEPT },
+	[CONFINE_BROKER]	 = { "broker", 0, 256, false, false, false, ROOT_KEPT },
+	[CONFINE_QUEUE]		 = { "queue", 0, 8192, false, false, false, ROOT_KEPT },
+	[CONFINE_DELIVER]	 = { "deliver", 0, 2048, false, false, false, ROOT_FOLDER },
+	[CONFINE_DELIVER_PARENT] = { "deliver-parent", CAPS_PARENT, 0, true, true, false, ROOT_KEPT },
+	[CONFINE_RELAY]		 = { "relay", 0, 2048, true, false, false, ROOT_KEPT },
+	[CONFINE_AUTH]		 = { "auth", 0, 1024, false, false, false, ROOT_KEPT },
+	[CONFINE_AUTH_PARENT]	 = { "auth-parent", CAPS_PAM, 0, true, true, false, ROOT_KEPT },
+	[CONFINE_AUTH_SPAWN]	 = { "auth-spawn", 0, 0, false, false, false, ROOT_KEPT },
+	[CONFINE_AUTH_CRYPT]	 = { "auth-crypt", 0, 1024, false, false, false, ROOT_KEPT },
+	[CONFINE_AUTH_PAM]	 = { "auth-pam", CAPS_PAM, 1024, true, true, true, ROOT_KEPT },
+	[CONFINE_LOGIN_PARENT]	 = { "login-parent", CAPS_PARENT, 0, false, false, false, ROOT_KEPT },
+	[CONFINE_IMAP_USER]	 = { "imap-user", 0, 4096, false, false, true, ROOT_FOLDER },
+	[CONFINE_POP3_USER]	 = { "pop3-user", 0, 2048, false, false, true, ROOT_FOLDER },
+	[CONFINE_LOGGER]	 = { "logger", CAP(CAP_SETGID), 256, false, false, false, ROOT_KEPT },
 };
 
 #define K(kind)		(1u << CONFINE_##kind)
@@ -51,6 +51,13 @@ const struct policy_kind policy_kinds[CONFINE_KINDS] = {
 #define FILES		(STORE | DATABASE)
 #define LOOP		(ALL & ~(K(BROKER) | K(AUTH_CRYPT) | K(LOGGER)))
 #define BACK		(LOOP & ~FRONT)		/* event loops that no stranger talks to */
+/* Those that strangers talk to, and those so small that it costs nothing. */
+#define TIGHT		(FRONT | K(BROKER) | K(AUTH_CRYPT))
+#ifdef __NR_epoll_wait
+#define LOOP_PWAIT	BACK
+#else
+#define LOOP_PWAIT	LOOP
+#endif
 #define CONNECTS	(K(BROKER) | K(DELIVER) | K(RELAY) | K(LOGIN_PARENT) | K(SMTPD_PARENT))	/* Unix sockets */
 
 #define CLONE_REFUSED	(CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | \
@@ -71,30 +78,31 @@ const struct policy_rule policy_rules[] = {
 	CALL(close, ALL),
 	CALL(exit_group, ALL),
 	CALL(rt_sigreturn, ALL),
-	CALL(rt_sigprocmask, ALL),		/* abort(), libevent */
+	/* In a tight one abort() ends as a refused writev, rt_sigprocmask or gettid: no message, same death. */
+	CALL(rt_sigprocmask, ALL & ~TIGHT),
 	CALL(brk, ALL),
 	CALL_WITHOUT(mmap, ALL, 2, PROT_EXEC),
 	CALL(munmap, ALL),
 	CALL(mremap, ALL),
-	CALL_WITHOUT(mprotect, ALL & ~FRONT, 2, PROT_EXEC),
-	CALL(madvise, ALL & ~FRONT),
+	CALL_WITHOUT(mprotect, ALL & ~TIGHT, 2, PROT_EXEC),
+	CALL(madvise, ALL & ~TIGHT),
 	CALL(futex, ALL),			/* OpenSSL's locks */
 	CALL(getpid, ALL),			/* OpenSSL's generator looks for forks */
 	CALL(getrandom, ALL),
 	CALL(clock_gettime, ALL),		/* where the vDSO cannot answer */
-	CALL(gettimeofday, ALL & ~FRONT),
-	CALL_SELF(tgkill, ALL),			/* abort() */
-	CALL(rt_sigaction, ALL & ~FRONT),
+	CALL(gettimeofday, ALL & ~TIGHT),
+	CALL_SELF(tgkill, ALL & ~TIGHT),
+	CALL(rt_sigaction, ALL & ~TIGHT),
 	CALL(restart_syscall, ALL & ~FRONT),
-	CALL(gettid, ALL & ~FRONT),
-	CALL(exit, ALL & ~FRONT),
+	CALL(gettid, ALL & ~TIGHT),
+	CALL(exit, ALL & ~TIGHT),
 	CALL(sched_yield, DATABASE),
 	CALL(clock_nanosleep, DATABASE | STORE),
 	CALL(getuid, BACK), CALL(geteuid, BACK), CALL(getgid, BACK), CALL(getegid, BACK),
 
 	/* The event loop. */
 	CALL(epoll_wait, LOOP),
-	CALL(epoll_pwait, LOOP),
+	CALL(epoll_pwait, LOOP_PWAIT),
 	CALL(epoll_ctl, LOOP),
 	CALL(epoll_create1, BACK), CALL(pipe2, BACK), CALL(eventfd2, BACK),
 	CALL_IS(socketpair, BACK, 0, AF_UNIX),
@@ -104,18 +112,18 @@ const struct policy_rule policy_rules[] = {
 	CALL(accept4, LOOP),
 	CALL(recvmsg, ALL),
 	CALL(sendmsg, ALL),
-	CALL(writev, ALL & ~(K(BROKER) | K(AUTH_CRYPT))),
+	CALL(writev, ALL & ~TIGHT),
 	CALL(readv, BACK),
 	CALL(recvfrom, BACK), CALL(sendto, BACK),
 	CALL(shutdown, LOOP),
 	CALL(getsockname, LOOP), CALL(getpeername, LOOP),
 	SOCKOPT(IPPROTO_TCP, LOOP),
-	SOCKOPT(SOL_SOCKET, ALL),
-	CALL(getsockopt, LOOP),
-	FCNTL(F_GETFL, ALL), FCNTL(F_SETFL, ALL),
+	SOCKOPT(SOL_SOCKET, ALL & ~K(AUTH_CRYPT)),
+	CALL(getsockopt, BACK),
+	FCNTL(F_GETFL, ALL & ~TIGHT), FCNTL(F_SETFL, ALL & ~TIGHT),
 	FCNTL(F_GETFD, BACK), FCNTL(F_SETFD, BACK),
 	FCNTL(F_DUPFD_CLOEXEC, BACK),
-	CALL_IS(ioctl, LOOP, 1, FIONREAD),
+	CALL_IS(ioctl, BACK, 1, FIONREAD),
 	CALL_IS(ioctl, BACK | K(LOGGER), 1, TCGETS),	/* isatty() of stdio */
 
 	/* New connections.  Fronts have none of these: they ask their broker. */
@@ -126,7 +134,7 @@ const struct policy_rule policy_rules[] = {
 	CALL(bind, K(RELAY)),			/* the resolver's random ports */
 	SOCKOPT(IPPROTO_IP, K(RELAY)), SOCKOPT(IPPROTO_IPV6, K(RELAY)), SOCKOPT(IPPROTO_UDP, K(RELAY)),
 	CALL(sendmmsg, K(RELAY)), CALL(recvmmsg, K(RELAY)),
-	CALL(chdir, CONNECTS), CALL(fchdir, CONNECTS | STORE),
+	CALL(chdir, CONNECTS | PARENT), CALL(fchdir, CONNECTS | STORE | PARENT),
 
 	/* Files, below what Landlock leaves. */
 	CALL(openat, FILES | CONNECTS | K(LOGGER)),
@@ -172,12 +180,13 @@ const struct policy_rule policy_rules[] = {
 	/* Children: forked, confined in their turn, watched; never another program. */
 	CALL_WITHOUT(clone, PARENT, 0, CLONE_REFUSED),
 	CALL(fork, PARENT),
-	CALL(set_robust_list, PARENT), CALL(rseq, PARENT), CALL(set_tid_address, PARENT),
-	CALL(wait4, PARENT), CALL(kill, PARENT), CALL(pidfd_open, PARENT), CALL(pidfd_send_signal, PARENT),
+	CALL(set_robust_list, PARENT | K(QUEUE)), CALL(rseq, PARENT | K(QUEUE)), CALL(set_tid_address, PARENT),
+	CALL(setpriority, K(QUEUE)),		/* its tracer runs behind everything */
+	CALL(wait4, PARENT | K(QUEUE)), CALL(kill, PARENT), CALL(pidfd_open, PARENT), CALL(pidfd_send_signal, PARENT),
 	CALL(dup, PARENT), CALL(dup2, PARENT), CALL(dup3, PARENT),
-	CALL(close_range, PARENT), CALL(signalfd4, PARENT),
+	CALL(close_range, PARENT | K(QUEUE)), CALL(signalfd4, PARENT),
 	CALL(setresuid, PARENT), CALL(setresgid, PARENT), CALL(setgroups, PARENT),
-	CALL(getresuid, PARENT), CALL(getresgid, PARENT), CALL(getppid, PARENT | K(BROKER)),
+	CALL(chroot, PARENT), CALL(getresuid, PARENT), CALL(getresgid, PARENT), CALL(getppid, PARENT | K(BROKER)),
 	CALL(capset, PARENT), CALL(capget, PARENT),
 	CALL(prlimit64, PARENT | DATABASE), CALL(setrlimit, PARENT),
 	CALL(readlink, PARENT),
@@ -207,7 +216,7 @@ const struct policy_rule policy_refused[] = {
 	CALL_WITH(clone, 0, 0, CLONE_NEWUTS), CALL_WITH(clone, 0, 0, CLONE_NEWIPC),
 	CALL_WITH(clone, 0, 0, CLONE_NEWUSER), CALL_WITH(clone, 0, 0, CLONE_NEWPID),
 	CALL_WITH(clone, 0, 0, CLONE_NEWNET),
-	CALL(unshare, 0), CALL(setns, 0), CALL(chroot, 0), CALL(pivot_root, 0),
+	CALL(unshare, 0), CALL(setns, 0), CALL(pivot_root, 0),
 	CALL(mount, 0), CALL(umount2, 0), CALL(move_mount, 0), CALL(open_tree, 0), CALL(mount_setattr, 0),
 	CALL(fsopen, 0), CALL(fsconfig, 0), CALL(fsmount, 0), CALL(fspick, 0),
 	CALL(swapon, 0), CALL(swapoff, 0), CALL(quotactl, 0), CALL(quotactl_fd, 0), CALL(acct, 0),
