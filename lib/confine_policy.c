@@ -22,23 +22,25 @@
 			 CAP(CAP_DAC_OVERRIDE) | CAP(CAP_AUDIT_WRITE))
 
 const struct policy_kind policy_kinds[CONFINE_KINDS] = {
-	[CONFINE_SMTPD]		 = { "smtpd", 0, 2048, false, false, false, ROOT_EMPTY },
-	[CONFINE_SMTPD_PARENT]	 = { "smtpd-parent", 0, 0, false, false, false, ROOT_EMPTY },
-	[CONFINE_LOGIN]		 = { "login", 0, 2048, false, false, false, ROOT_KEPT },
-	[CONFINE_BROKER]	 = { "broker", 0, 256, false, false, false, ROOT_KEPT },
-	[CONFINE_QUEUE]		 = { "queue", 0, 8192, false, false, false, ROOT_KEPT },
-	[CONFINE_DELIVER]	 = { "deliver", 0, 2048, false, false, false, ROOT_FOLDER },
-	[CONFINE_DELIVER_PARENT] = { "deliver-parent", CAPS_PARENT, 0, true, true, false, ROOT_KEPT },
-	[CONFINE_RELAY]		 = { "relay", 0, 2048, true, false, false, ROOT_KEPT },
-	[CONFINE_AUTH]		 = { "auth", 0, 1024, false, false, false, ROOT_KEPT },
-	[CONFINE_AUTH_PARENT]	 = { "auth-parent", CAPS_PAM, 0, true, true, false, ROOT_KEPT },
-	[CONFINE_AUTH_SPAWN]	 = { "auth-spawn", 0, 0, false, false, false, ROOT_KEPT },
-	[CONFINE_AUTH_CRYPT]	 = { "auth-crypt", 0, 1024, false, false, false, ROOT_KEPT },
-	[CONFINE_AUTH_PAM]	 = { "auth-pam", CAPS_PAM, 1024, true, true, true, ROOT_KEPT },
-	[CONFINE_LOGIN_PARENT]	 = { "login-parent", CAPS_PARENT, 0, false, false, false, ROOT_KEPT },
-	[CONFINE_IMAP_USER]	 = { "imap-user", 0, 4096, false, false, true, ROOT_FOLDER },
-	[CONFINE_POP3_USER]	 = { "pop3-user", 0, 2048, false, false, true, ROOT_FOLDER },
-	[CONFINE_LOGGER]	 = { "logger", CAP(CAP_SETGID), 256, false, false, false, ROOT_KEPT },
+	[CONFINE_SMTPD]		 = { .name = "smtpd", .memory_mb = 2048, .root = ROOT_EMPTY },
+	[CONFINE_SMTPD_PARENT]	 = { .name = "smtpd-parent", .root = ROOT_EMPTY },
+	[CONFINE_LOGIN]		 = { .name = "login", .memory_mb = 2048 },
+	[CONFINE_BROKER]	 = { .name = "broker", .memory_mb = 256 },
+	[CONFINE_QUEUE]		 = { .name = "queue", .memory_mb = 8192 },
+	[CONFINE_DELIVER]	 = { .name = "deliver", .memory_mb = 2048, .root = ROOT_FOLDER },
+	[CONFINE_DELIVER_PARENT] = { .name = "deliver-parent", .caps = CAPS_PARENT, .network = true,
+	    .any_program = true },
+	[CONFINE_RELAY]		 = { .name = "relay", .memory_mb = 2048, .network = true },
+	[CONFINE_AUTH]		 = { .name = "auth", .memory_mb = 1024 },
+	[CONFINE_AUTH_PARENT]	 = { .name = "auth-parent", .caps = CAPS_PAM, .network = true, .any_program = true },
+	[CONFINE_AUTH_SPAWN]	 = { .name = "auth-spawn" },
+	[CONFINE_AUTH_CRYPT]	 = { .name = "auth-crypt", .memory_mb = 1024 },
+	[CONFINE_AUTH_PAM]	 = { .name = "auth-pam", .caps = CAPS_PAM, .memory_mb = 1024, .network = true,
+	    .any_program = true, .quiet = true },
+	[CONFINE_LOGIN_PARENT]	 = { .name = "login-parent", .caps = CAPS_PARENT },
+	[CONFINE_IMAP_USER]	 = { .name = "imap-user", .memory_mb = 4096, .quiet = true, .root = ROOT_FOLDER },
+	[CONFINE_POP3_USER]	 = { .name = "pop3-user", .memory_mb = 2048, .quiet = true, .root = ROOT_FOLDER },
+	[CONFINE_LOGGER]	 = { .name = "logger", .caps = CAP(CAP_SETGID), .memory_mb = 256 },
 };
 
 #define K(kind)		(1u << CONFINE_##kind)
@@ -174,7 +176,7 @@ const struct policy_rule policy_rules[] = {
 	CALL(rmdir, DATABASE),
 	CALL(getcwd, DATABASE), CALL(readlink, DATABASE),
 	CALL(select, DATABASE), CALL(pselect6, DATABASE),
-	CALL(times, DATABASE), CALL(getrusage, DATABASE), CALL(sysinfo, DATABASE),
+	CALL(times, DATABASE), CALL(getrusage, DATABASE), CALL(sysinfo, DATABASE | STORE),
 	CALL(getrlimit, DATABASE), CALL(sched_getaffinity, DATABASE),
 
 	/* Children: forked, confined in their turn, watched; never another program. */
