@@ -243,9 +243,47 @@ drop_ids(const struct confine *c, char *why, size_t why_size)
 	return true;
 }
 
+/* A folder that nobody can put anything into: it has no name any more. */
+static int
+open_empty(void)
+{
+	static const char *const places[] = { "/tmp", "/run", "/var/tmp", "/dev/shm" };
+
+	for (size_t i = 0; i < LEN(places); i++) {
+		char path[64];
+		int fd;
+
+		(void)snprintf(path, sizeof(path), "%s/pennypost.XXXXXX", places[i]);
+		if (mkdtemp(path) == NULL)
+			continue;
+		(void)chmod(path, 0755);	/* also whoever gives up root may be in it */
+		fd = open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		(void)rmdir(path);
+		return fd;
+	}
+	return -1;
+}
+
+/* Where it helps and we may.  True if the root is another now. */
+static bool
+change_root(const struct confine *c)
+{
+	const enum policy_root root = policy_kinds[c->kind].root;
+	const bool folder = root == ROOT_FOLDER && c->path_n == 1 && landlock_version(c) == 0;
+	int fd = folder ? c->path[0].fd : root == ROOT_EMPTY ? open_empty() : -1;
+	bool changed;
+
+	if (fd == -1)
+		return false;
+	changed = fchdir(fd) == 0 && chroot(".") == 0 && chdir("/") == 0;
+	if (!folder)
+		(void)close(fd);
+	return changed;
+}
+
 /* uid, gid, capabilities, no_new_privs. */
 static bool
-drop_privileges(const struct confine *c, char *why, size_t why_size)
+drop_privileges(const struct confine *c, bool *chrooted, char *why, size_t why_size)
 {
 	const bool root = geteuid() == 0;
 	uint64_t keep = 0;
@@ -257,6 +295,7 @@ drop_privileges(const struct confine *c, char *why, size_t why_size)
 			return false;
 		}
 	}
+	*chrooted = root && keep == 0 && change_root(c);
 	if (root && !drop_bounding(keep))
 		return failed(why, why_size, "capabilities");
 	if (root && keep == 0 && !drop_ids(c, why, why_size))
@@ -297,6 +336,7 @@ set_limits(enum confine_kind kind)
 static bool
 apply(const struct confine *c, struct buf *record, char *why, size_t why_size)
 {
+	bool chrooted;
 	size_t calls;
 	int abi;
 
@@ -308,17 +348,17 @@ apply(const struct confine *c, struct buf *record, char *why, size_t why_size)
 		return failed(why, why_size, "memfd_create");
 	if (!set_limits(c->kind))
 		return failed(why, why_size, "setrlimit");
-	if (!drop_privileges(c, why, why_size))
+	if (!drop_privileges(c, &chrooted, why, why_size))
 		return false;
 	abi = landlock_apply(c);
 	if (abi == -1)
 		return failed(why, why_size, "landlock");
-	(void)buf_fmt(record, "landlock %d\n", abi);
+	(void)buf_fmt(record, "landlock %d\nchroot %d\n", abi, chrooted ? 1 : 0);
 	if (record->full || !record_write(record))
 		return failed(why, why_size, "record of the sandbox");
 	log_say(policy_kinds[c->kind].quiet ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO,
-	    "sandbox: kind=%s uid=%ld seccomp=%zu landlock=%d", policy_kinds[c->kind].name,
-	    (long)geteuid(), confine_syscalls(c->kind), abi);
+	    "sandbox: kind=%s uid=%ld chroot=%d seccomp=%zu landlock=%d", policy_kinds[c->kind].name,
+	    (long)geteuid(), chrooted ? 1 : 0, confine_syscalls(c->kind), abi);
 	return seccomp_apply(c->kind, &calls, why, why_size);
 }
 

@@ -79,8 +79,10 @@ bool confine_port(struct confine *c, uint16_t port);
  * (uid_t)-1 and we are root) capabilities are reduced to those its work needs.
  * Other kinds are refused when they would stay root.  Returns false and says in
  * `why` what could not be done; the caller must then end (log_fatal).  A kernel
- * that merely has no Landlock is no failure: "landlock=0" says so.
- * Logs one line: "sandbox: kind=smtpd uid=64200 seccomp=24 landlock=7"
+ * that merely has no Landlock is no failure: "landlock=0" says so; then, when
+ * started as root, a user's process has its one folder as its root (chroot=1),
+ * so it must have closed all other folders.
+ * Logs one line: "sandbox: kind=smtpd uid=64200 chroot=1 seccomp=24 landlock=7"
  * (for users' processes, which come and go, only with debugging on).
  *
  * Started as root: the process is not dumpable.  Else it belongs to the caller
@@ -104,6 +106,7 @@ bool confine_any_program(enum confine_kind kind);
  *
  *	kind smtpd
  *	landlock 7
+ *	chroot 0
  *	network none | any | port N...
  *	read PATH			(several)
  *	run PATH			read, and run programs

@@ -105,18 +105,26 @@ add_rules(int ruleset, const struct confine *c, const struct ll_ruleset *handled
 }
 
 int
+landlock_version(const struct confine *c)
+{
+	long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LL_VERSION);
+
+	/* ABI 1 (before 5.19) refuses every rename to another folder: Maildir lives by them. */
+	return abi < 1 || (abi == 1 && writes_somewhere(c)) ? 0 : (int)abi;
+}
+
+int
 landlock_apply(const struct confine *c)
 {
 	const struct policy_kind *kind = &policy_kinds[c->kind];
-	long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LL_VERSION);
+	const int abi = landlock_version(c);
 	struct ll_ruleset handled = { 0 };
 	size_t size = sizeof(uint64_t);
 	int ruleset, saved;
 
-	/* ABI 1 (before 5.19) refuses every rename to another folder: Maildir lives by them. */
-	if (abi < 1 || (abi == 1 && writes_somewhere(c)))
+	if (abi == 0)
 		return 0;
-	handled.fs = fs_rights((int)abi);
+	handled.fs = fs_rights(abi);
 	if (abi >= 4) {
 		size = 2 * sizeof(uint64_t);
 		if (!kind->network)
@@ -139,5 +147,5 @@ landlock_apply(const struct confine *c)
 		return -1;
 	}
 	(void)close(ruleset);
-	return (int)abi;
+	return abi;
 }

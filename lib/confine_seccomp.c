@@ -35,7 +35,7 @@ static const int sanitizer_allowed[] = {
 	SCMP_SYS(sched_yield), SCMP_SYS(sigaltstack), SCMP_SYS(gettid), SCMP_SYS(madvise), SCMP_SYS(mprotect),
 	SCMP_SYS(rt_sigaction), SCMP_SYS(getrusage), SCMP_SYS(prlimit64), SCMP_SYS(getuid), SCMP_SYS(geteuid),
 	SCMP_SYS(writev), SCMP_SYS(fstat), SCMP_SYS(lseek), SCMP_SYS(getppid), SCMP_SYS(gettimeofday),
-	SCMP_SYS(clock_nanosleep), SCMP_SYS(exit), SCMP_SYS(restart_syscall), SCMP_SYS(ioctl), SCMP_SYS(tgkill),
+	SCMP_SYS(rt_sigprocmask), SCMP_SYS(clock_nanosleep), SCMP_SYS(exit), SCMP_SYS(restart_syscall), SCMP_SYS(ioctl), SCMP_SYS(tgkill),
 };
 static const int sanitizer_refused[] = {
 	SCMP_SYS(open), SCMP_SYS(openat), SCMP_SYS(readlink), SCMP_SYS(readlinkat), SCMP_SYS(stat),

@@ -4,8 +4,10 @@
  */
 #include "check.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <seccomp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,9 +47,21 @@ confinement(enum confine_kind kind)
 	return c;
 }
 
+/* As on a kernel that has none. */
+static void
+hide_landlock(void)
+{
+	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ALLOW);
+
+	if (ctx == NULL || seccomp_rule_add_array(ctx, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(landlock_create_ruleset), 0, NULL) != 0 ||
+	    seccomp_load(ctx) != 0)
+		_exit(98);
+	seccomp_release(ctx);
+}
+
 /* Run attempt in a child confined as c; its wait status. */
 static int
-try_as(const struct confine *c, const char *attempt)
+try_as(const struct confine *c, const char *attempt, bool landlock)
 {
 	int status, out[2];
 	size_t len = 0;
@@ -58,12 +72,14 @@ try_as(const struct confine *c, const char *attempt)
 	pid = fork();
 	assert_true(pid != -1);
 	if (pid == 0) {
-		const struct log_setup setup = { .tag = "t", .program = "t", .hostname = "h", .fd = 2 };
+		const struct log_setup setup = { .tag = "t", .program = "t", .hostname = "h", .fd = 2, .debug = true };
 		char why[200];
 
 		(void)dup2(out[1], 1);
 		(void)dup2(out[1], 2);
 		log_setup(&setup);
+		if (!landlock)
+			hide_landlock();
 		if (!confine_apply(c, why, sizeof(why))) {
 			(void)dprintf(2, "cannot confine: %s\n", why);
 			_exit(99);
@@ -103,7 +119,7 @@ expect(enum confine_kind kind, const char *attempt, const char *file, bool want)
 		(void)snprintf(text, sizeof(text), "%s", attempt);
 	else
 		(void)snprintf(text, sizeof(text), "%s:%s/%s", attempt, dir, file);
-	status = try_as(&c, text);
+	status = try_as(&c, text, true);
 	(void)close(c.path[0].fd);
 	if (!(want ? allowed(status) : denied(status)))
 		fail_msg("%s: %s should be %s; status %#x, said: %s", confine_kind_name(kind), text,
@@ -111,6 +127,7 @@ expect(enum confine_kind kind, const char *attempt, const char *file, bool want)
 }
 
 #define K(kind)	(1u << CONFINE_##kind)
+#define CONNECTS (K(BROKER) | K(DELIVER) | K(RELAY) | K(LOGIN_PARENT) | K(SMTPD_PARENT))
 #define ANY_PROGRAM (K(DELIVER_PARENT) | K(AUTH_PARENT) | K(AUTH_PAM))
 #define FILES (K(QUEUE) | K(DELIVER) | K(AUTH) | K(LOGIN_PARENT) | K(IMAP_USER) | K(POP3_USER))
 
@@ -129,9 +146,9 @@ attempts(void **unused)
 		{ "exec:/bin/true", NULL, 0, true },	/* any program: only below a folder given as RUN or ALL */
 		{ "connect:127.0.0.1:9", NULL, K(RELAY) | ANY_PROGRAM, false },
 		{ "socket", NULL,	K(RELAY) | ANY_PROGRAM, false },
-		{ "unix-socket", NULL,	K(BROKER) | K(DELIVER) | K(RELAY) | K(LOGIN_PARENT) | ANY_PROGRAM, false },
+		{ "unix-socket", NULL,	CONNECTS | ANY_PROGRAM, false },
 		{ "listen", NULL,	0, true },
-		{ "fork", NULL,		K(LOGIN_PARENT) | K(AUTH_SPAWN) | ANY_PROGRAM, false },
+		{ "fork", NULL,		K(LOGIN_PARENT) | K(SMTPD_PARENT) | K(AUTH_SPAWN) | ANY_PROGRAM, false },
 		{ "mmap-exec", NULL,	ANY_PROGRAM, false },
 		{ "setuid:0", NULL, 0, false },	{ "ptrace", NULL, 0, false },	{ "vm-read", NULL, 0, false },
 		{ "kill:1", NULL, 0, false },	{ "unshare", NULL, 0, false },	{ "chroot", NULL, 0, false },
@@ -147,6 +164,9 @@ attempts(void **unused)
 		for (int kind = 0; kind < CONFINE_KINDS; kind++) {
 			const unsigned bit = 1u << kind;
 
+			/* It opens below folders that are open; as root its own root is empty. */
+			if (kind == CONFINE_SMTPD_PARENT && row[i].file != NULL)
+				continue;
 			/* Programs of users may listen. */
 			if (strcmp(row[i].attempt, "listen") == 0 && (bit & ANY_PROGRAM) != 0)
 				continue;
@@ -165,7 +185,7 @@ static void
 root_parents(void **unused)
 {
 	static const enum confine_kind kinds[] = { CONFINE_DELIVER_PARENT, CONFINE_AUTH_PARENT, CONFINE_AUTH_PAM, CONFINE_LOGIN_PARENT };
-	static const char *const refused[] = { "open:/etc/shadow", "ptrace", "mount", "chroot", "unshare", "bpf", "module", "raw-socket" };
+	static const char *const refused[] = { "open:/etc/shadow", "ptrace", "mount", "unshare", "bpf", "module", "raw-socket" };
 
 	(void)unused;
 	if (geteuid() != 0)
@@ -177,12 +197,49 @@ root_parents(void **unused)
 		for (size_t i = 0; i < LEN(refused); i++) {
 			if (i == 0 && !have_landlock())
 				continue;
-			if (!denied(try_as(&c, refused[i])))
+			if (!denied(try_as(&c, refused[i], true)))
 				fail_msg("%s: %s: %s", confine_kind_name(kinds[k]), refused[i], said);
 		}
-		assert_true(allowed(try_as(&c, "setuid:64998")));
+		assert_true(allowed(try_as(&c, "setuid:64998", true)));
 		(void)close(c.path[0].fd);
 	}
+}
+
+/* Without Landlock a user's process sees its own folder and nothing else. */
+static void
+no_landlock(void **unused)
+{
+	static const enum confine_kind kinds[] = { CONFINE_IMAP_USER, CONFINE_POP3_USER, CONFINE_DELIVER };
+
+	(void)unused;
+	if (geteuid() != 0)
+		skip();
+	for (size_t k = 0; k < LEN(kinds); k++) {
+		struct confine c = confinement(kinds[k]);
+
+		check_row(k, allowed(try_as(&c, "open:/file", false)));
+		assert_non_null(strstr(said, "chroot=1"));
+		assert_non_null(strstr(said, "landlock=0"));
+		check_row(k, denied(try_as(&c, "open:/etc/passwd", false)));
+		check_row(k, denied(try_as(&c, "open:/../out/file", false)));
+		(void)close(c.path[0].fd);
+	}
+}
+
+/* smtpd may ask for the state of an open file; by name there is nothing. */
+static void
+empty_root(void **unused)
+{
+	struct confine c = confinement(CONFINE_SMTPD_PARENT);
+
+	(void)unused;
+	if (geteuid() != 0)
+		skip();
+	assert_true(denied(try_as(&c, "list:/tmp", true)));
+	if (strstr(said, "No such file") == NULL)
+		fail_msg("%s", said);
+	assert_true(denied(try_as(&c, "write:/new", true)));
+	(void)close(c.path[0].fd);
 }
 
 static void
@@ -193,7 +250,7 @@ root_must_go(void **unused)
 		skip();
 	for (int kind = 0; kind < CONFINE_KINDS; kind++) {
 		const struct confine c = { .kind = (enum confine_kind)kind, .uid = (uid_t)-1, .gid = (gid_t)-1 };
-		int status = try_as(&c, "none");
+		int status = try_as(&c, "none", true);
 
 		if (strstr(said, "must not run as root") == NULL)
 			check_row(kind, kind == CONFINE_DELIVER_PARENT || kind == CONFINE_AUTH_PARENT ||
@@ -208,7 +265,7 @@ static void
 refusal_is_named(void **unused)
 {
 	const struct confine c = confinement(CONFINE_SMTPD);
-	int status = try_as(&c, "socket");
+	int status = try_as(&c, "socket", true);
 
 	(void)unused;
 	(void)close(c.path[0].fd);
@@ -294,8 +351,8 @@ ports(void **unused)
 	if (syscall(SYS_landlock_create_ruleset, NULL, 0, 1) < 4)
 		skip();
 	assert_true(confine_port(&c, 9));
-	assert_true(allowed(try_as(&c, "connect:127.0.0.1:9")));
-	assert_true(denied(try_as(&c, "connect:127.0.0.1:10")));
+	assert_true(allowed(try_as(&c, "connect:127.0.0.1:9", true)));
+	assert_true(denied(try_as(&c, "connect:127.0.0.1:10", true)));
 	(void)close(c.path[0].fd);
 }
 
@@ -304,7 +361,7 @@ static void
 sizes(void **unused)
 {
 	static const struct { enum confine_kind kind; size_t most; } row[] = {
-		{ CONFINE_SMTPD, 30 }, { CONFINE_LOGIN, 30 }, { CONFINE_AUTH_CRYPT, 28 },
+		{ CONFINE_SMTPD, 25 }, { CONFINE_LOGIN, 25 }, { CONFINE_AUTH_CRYPT, 25 }, { CONFINE_BROKER, 40 },
 	};
 
 	(void)unused;
@@ -375,6 +432,8 @@ main(void)
 		cmocka_unit_test(sizes),
 		cmocka_unit_test(attempts),
 		cmocka_unit_test(root_parents),
+		cmocka_unit_test(no_landlock),
+		cmocka_unit_test(empty_root),
 		cmocka_unit_test(root_must_go),
 		cmocka_unit_test(refusal_is_named),
 		cmocka_unit_test(seen_from_outside),
