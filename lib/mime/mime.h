@@ -32,7 +32,7 @@
 
 struct mime_field {
 	struct slice	name;	/* without ':' and blanks before it */
-	struct slice	value;	/* after ':'; folded as it stands, without the last line end */
+	struct slice	value;	/* after ':'; folded as it stands, without blanks and line ends around it */
 	struct slice	raw;	/* the whole field, line ends included */
 };
 
@@ -68,8 +68,11 @@ enum mime_kind { MIME_LEAF, MIME_MULTIPART, MIME_MESSAGE };
 #define MIME_NONE	UINT32_MAX	/* no such part */
 
 struct mime_part {
-	enum mime_kind	 kind;		/* MESSAGE: message/rfc822 or message/global whose content
-					 * was parsed: its one child is that message */
+	enum mime_kind	 kind;		/* MULTIPART: it has parts; MESSAGE: message/rfc822 or
+					 * message/global whose content was parsed: its one child is
+					 * that message.  What says it is such a thing in type and
+					 * subtype but has no boundary, no part, an encoding, or is
+					 * beyond a limit, is a LEAF. */
 	uint32_t	 parent, child, next;	/* indexes, or MIME_NONE */
 	uint16_t	 depth;
 	enum mime_encoding encoding;

@@ -1,261 +1,299 @@
-/* mime_address: address lists, RFC 5322 section 3.4, and what is written in their place. */
+/*
+ * mime_address.c: address lists, RFC 5322 sections 3.4 and 4.4, and what is sent
+ * in their place.
+ *
+ * Words are collected into one text.  Between two of them that had blanks or a
+ * comment between them stands JOINT: a space in a name, nothing in a local part
+ * ("a . b" @ c is a.b@c).
+ */
 #include <string.h>
 
-#include "mime.h"
+#include "mime_int.h"
 
-#define TEXT_MAX	65536	/* octets of one element that are kept */
+#define JOINT		'\x01'
+#define TEXT_MAX	(64 * 1024)	/* octets of one address; the rest is left out */
 
 void
 mime_addresses_init(struct mime_addresses *it, struct slice value)
 {
-	*it = (struct mime_addresses){ .rest = value };
+	*it = (struct mime_addresses){ .rest = slice_sub(value, 0, MIME_HEADER_MAX) };
 	buf_init(&it->text, TEXT_MAX);
-	buf_init(&it->comment, TEXT_MAX);
 }
 
 void
 mime_addresses_clear(struct mime_addresses *it)
 {
 	buf_clear(&it->text);
-	buf_clear(&it->comment);
+	it->rest.len = 0;
 }
 
-static bool
-is_blank(char c)
-{
-	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
-}
-
-static char
-peek(const struct mime_addresses *it)
-{
-	return it->rest.len == 0 ? '\0' : it->rest.ptr[0];
-}
-
-static void
-skip(struct mime_addresses *it)
-{
-	it->rest = slice_sub(it->rest, 1, it->rest.len);
-}
-
-/* A comment: its text, without the outer parentheses and backslashes, is kept. */
-static void
-take_comment(struct mime_addresses *it)
-{
-	unsigned depth = 0;
-
-	buf_reset(&it->comment);
-	while (it->rest.len > 0) {
-		char c = peek(it);
-
-		skip(it);
-		if (c == '(' && depth++ == 0)
-			continue;
-		if (c == ')' && --depth == 0)
-			return;
-		if (c == '\\' && it->rest.len > 0) {
-			c = peek(it);
-			skip(it);
-		}
-		if (c != '\r' && c != '\n' && c != '\0')
-			(void)buf_char(&it->comment, c);
-	}
-}
-
-/* Past blanks and comments; true if there were any. */
-static bool
-skip_cfws(struct mime_addresses *it)
-{
-	size_t before = it->rest.len;
-
-	for (;;) {
-		if (peek(it) == '(')
-			take_comment(it);
-		else if (it->rest.len > 0 && is_blank(peek(it)))
-			skip(it);
-		else
-			return it->rest.len != before;
-	}
-}
-
-static void
-take_quoted(struct mime_addresses *it)
-{
-	skip(it);
-	while (it->rest.len > 0) {
-		char c = peek(it);
-
-		skip(it);
-		if (c == '"')
-			return;
-		if (c == '\\' && it->rest.len > 0) {
-			c = peek(it);
-			skip(it);
-		}
-		if (c != '\r' && c != '\n' && c != '\0')
-			(void)buf_char(&it->text, c);
-	}
-}
-
-static void
-take_literal(struct mime_addresses *it)
-{
-	while (it->rest.len > 0) {
-		char c = peek(it);
-
-		skip(it);
-		if (!is_blank(c) && c != '\0')
-			(void)buf_char(&it->text, c);
-		if (c == ']')
-			return;
-	}
-}
-
-/*
- * Words up to one of the signs in `until` (or the end), appended to text:
- * atoms and quoted strings, with one blank where blanks or comments stood
- * between them if `blanks`.
- */
-static void
-take_words(struct mime_addresses *it, const char *until, bool blanks)
-{
-	size_t from = it->text.len;
-
-	for (;;) {
-		bool gap = skip_cfws(it);
-		char c = peek(it);
-
-		if (it->rest.len == 0 || (c != '\0' && strchr(until, c) != NULL))
-			return;
-		if (gap && blanks && it->text.len > from)
-			(void)buf_char(&it->text, ' ');
-		if (c == '"') {
-			take_quoted(it);
-		} else if (c == '[') {
-			take_literal(it);
-		} else {
-			do {
-				if (c != '\0')
-					(void)buf_char(&it->text, c);
-				skip(it);
-				c = peek(it);
-			} while (it->rest.len > 0 && !is_blank(c) && (c == '\0' || strchr("(\"[", c) == NULL) &&
-			    (c == '\0' || strchr(until, c) == NULL));
-		}
-	}
-}
-
-/* Offsets into text: it may move while it grows. */
+/* A place in it->text: the text moves while it grows. */
 struct span {
+	size_t	from, len;
 	bool	there;
-	size_t	from, to;
 };
 
 static struct slice
-view(const struct mime_addresses *it, struct span s)
+slice_of_span(const struct mime_addresses *it, struct span s)
 {
 	if (!s.there)
-		return slice_make(NULL, 0);
-	return slice_make(s.to == s.from ? "" : it->text.ptr + s.from, s.to - s.from);
+		return (struct slice){ 0 };
+	return s.len == 0 ? SLICE("") : slice_make(it->text.ptr + s.from, s.len);
 }
 
-static struct span
-words(struct mime_addresses *it, const char *until, bool blanks)
-{
-	struct span s = { .there = true, .from = it->text.len };
-
-	take_words(it, until, blanks);
-	s.to = it->text.len;
-	return s;
-}
-
-/* What stands in < >: an obsolete route, local part and domain. */
 static void
-angle(struct mime_addresses *it, struct span *route, struct span *local, struct span *domain)
+put_octet(struct mime_addresses *it, char c)
 {
-	skip(it);
-	(void)skip_cfws(it);
-	if (peek(it) == '@') {
-		*route = words(it, ":>", false);
-		if (peek(it) == ':')
-			skip(it);
+	if (c != '\0' && c != '\r' && c != '\n' && c != JOINT)
+		(void)buf_char(&it->text, c);
+}
+
+/* ---- words ---- */
+
+static bool
+ends_word(char c)
+{
+	return c == ' ' || c == '\t' || c == '\r' || c == '\n' || c == '\0' || strchr("()<>@,;:\"[", c) != NULL;
+}
+
+static void
+put_quoted(struct mime_addresses *it)
+{
+	struct slice *s = &it->rest;
+	size_t i = 1;
+
+	for (; i < s->len && s->ptr[i] != '"'; i++) {
+		if (s->ptr[i] == '\\' && i + 1 < s->len)
+			i++;
+		put_octet(it, s->ptr[i]);
 	}
-	*local = words(it, "@>", false);
-	*domain = (struct span){ .there = true, .from = it->text.len, .to = it->text.len };
-	if (peek(it) == '@') {
-		skip(it);
-		*domain = words(it, ">", false);
+	*s = slice_sub(*s, i + 1, s->len);
+}
+
+static void
+put_literal(struct mime_addresses *it)
+{
+	struct slice *s = &it->rest;
+	size_t end = slice_find(*s, ']');
+
+	for (size_t i = 0; i <= end && i < s->len; i++) {
+		if (s->ptr[i] != ' ' && s->ptr[i] != '\t')
+			put_octet(it, s->ptr[i]);
 	}
-	if (peek(it) == '>')
-		skip(it);
-	/* Whatever follows up to the next element belongs to nobody. */
-	while (it->rest.len > 0 && strchr(",;", peek(it)) == NULL) {
-		if (!skip_cfws(it))
-			skip(it);
+	*s = slice_sub(*s, end + 1, s->len);
+}
+
+/* Words up to a character that is none of them, which is left.  The last comment goes to
+ * *comment. */
+static struct span
+take_words(struct mime_addresses *it, struct slice *comment)
+{
+	struct span out = { .from = it->text.len };
+	struct slice *s = &it->rest;
+
+	for (;;) {
+		const char *before = s->ptr;
+
+		mime_skip_cfws(s, comment);
+		if (s->len == 0 || (ends_word(s->ptr[0]) && s->ptr[0] != '"' && s->ptr[0] != '['))
+			break;
+		if (out.there && s->ptr != before)
+			(void)buf_char(&it->text, JOINT);
+		out.there = true;
+		if (s->ptr[0] == '"') {
+			put_quoted(it);
+		} else if (s->ptr[0] == '[') {
+			put_literal(it);
+		} else {
+			size_t n = 0;
+
+			while (n < s->len && !ends_word(s->ptr[n]))
+				put_octet(it, s->ptr[n++]);
+			*s = slice_sub(*s, n, s->len);
+		}
+	}
+	out.len = it->text.len - out.from;
+	return out;
+}
+
+/* Joints become spaces, or nothing. */
+static void
+settle_joints(struct mime_addresses *it, struct span *s, bool space)
+{
+	size_t to = s->from;
+	bool last = s->from + s->len == it->text.len;
+
+	for (size_t i = s->from; i < s->from + s->len; i++) {
+		char c = it->text.ptr[i];
+
+		if (c == JOINT && !space)
+			continue;
+		it->text.ptr[to++] = c == JOINT ? ' ' : c;
+	}
+	s->len = to - s->from;
+	if (last)
+		it->text.len = to;
+}
+
+/* The inside of a comment, quoted pairs undone; NIL if it is empty. */
+static struct span
+put_comment(struct mime_addresses *it, struct slice comment)
+{
+	struct span out = { .from = it->text.len };
+
+	comment = slice_trim(comment);
+	for (size_t i = 0; i < comment.len; i++) {
+		if (comment.ptr[i] == '\\' && i + 1 < comment.len)
+			i++;
+		put_octet(it, comment.ptr[i]);
+	}
+	out.len = it->text.len - out.from;
+	out.there = out.len > 0;
+	return out;
+}
+
+/* ---- addresses ---- */
+
+struct parts {
+	struct span	name, route, local, domain;
+};
+
+static bool
+take_char(struct mime_addresses *it, char c)
+{
+	mime_skip_cfws(&it->rest, NULL);
+	if (it->rest.len == 0 || it->rest.ptr[0] != c)
+		return false;
+	it->rest = slice_sub(it->rest, 1, it->rest.len);
+	return true;
+}
+
+/* Behind '@': the domain, joints removed. */
+static struct span
+take_domain(struct mime_addresses *it, struct slice *comment)
+{
+	struct span domain = take_words(it, comment);
+
+	settle_joints(it, &domain, false);
+	domain.there = true;
+	return domain;
+}
+
+/* "@a,@b:" before an address (4.4); what stands between '<' and ':'. */
+static struct span
+take_route(struct mime_addresses *it)
+{
+	struct span route = { .from = it->text.len };
+
+	while (it->rest.len > 0 && (it->rest.ptr[0] == '@' || it->rest.ptr[0] == ',')) {
+		put_octet(it, it->rest.ptr[0]);
+		it->rest = slice_sub(it->rest, 1, it->rest.len);
+		(void)take_domain(it, NULL);
+	}
+	route.len = it->text.len - route.from;
+	route.there = route.len > 0;
+	(void)take_char(it, ':');
+	return route;
+}
+
+/* Behind '<', up to and with '>'. */
+static void
+take_angle(struct mime_addresses *it, struct parts *p)
+{
+	mime_skip_cfws(&it->rest, NULL);
+	p->route = take_route(it);
+	p->local = take_words(it, NULL);
+	settle_joints(it, &p->local, false);
+	p->local.there = p->domain.there = true;
+	if (take_char(it, '@'))
+		p->domain = take_domain(it, NULL);
+	/* Garbage before '>', but not beyond this address. */
+	while (it->rest.len > 0 && it->rest.ptr[0] != '>' && it->rest.ptr[0] != ',' && it->rest.ptr[0] != ';')
+		it->rest = slice_sub(it->rest, 1, it->rest.len);
+	(void)take_char(it, '>');
+}
+
+/* After an address comes a ',', or the end of a group or of the list; other things are passed over. */
+static void
+to_separator(struct mime_addresses *it, struct slice *comment)
+{
+	for (;;) {
+		mime_skip_cfws(&it->rest, comment);
+		if (it->rest.len == 0 || it->rest.ptr[0] == ',' || (it->rest.ptr[0] == ';' && it->in_group))
+			return;
+		if (it->rest.ptr[0] == '"')
+			(void)take_words(it, comment);
+		else
+			it->rest = slice_sub(it->rest, 1, it->rest.len);
 	}
 }
 
 static bool
-group_end(struct mime_addresses *it, struct mime_address *out)
+take_address(struct mime_addresses *it, struct mime_address *out)
 {
-	it->in_group = false;
-	it->count++;
-	*out = (struct mime_address){ .kind = MIME_GROUP_END };
-	return true;
+	struct slice comment = { 0 };
+	struct parts p = { 0 };
+	struct span words = take_words(it, &comment);
+
+	out->kind = MIME_MAILBOX;
+	if (take_char(it, '<')) {
+		settle_joints(it, &words, true);
+		p.name = words;
+		take_angle(it, &p);
+	} else if (take_char(it, '@')) {
+		settle_joints(it, &words, false);
+		p.local = words;
+		p.domain = take_domain(it, &comment);
+	} else if (!it->in_group && take_char(it, ':')) {
+		settle_joints(it, &words, true);
+		p.name = words;
+		p.name.there = true;
+		it->in_group = true;
+		out->kind = MIME_GROUP;
+	} else {
+		settle_joints(it, &words, true);
+		p.local = words;
+		p.domain.there = true;
+	}
+	if (out->kind == MIME_MAILBOX) {
+		to_separator(it, &comment);
+		if (!p.name.there)
+			p.name = put_comment(it, comment);
+		p.local.there = true;
+	}
+	out->name = slice_of_span(it, p.name);
+	out->route = slice_of_span(it, p.route);
+	out->local = slice_of_span(it, p.local);
+	out->domain = slice_of_span(it, p.domain);
+	return words.there || p.domain.len > 0 || p.local.len > 0 || out->kind == MIME_GROUP;
 }
 
 bool
 mime_addresses_next(struct mime_addresses *it, struct mime_address *out)
 {
-	struct span name = { 0 }, route = { 0 }, local = { 0 }, domain = { 0 };
-	char sign;
-
+	*out = (struct mime_address){ 0 };
 	buf_reset(&it->text);
-	buf_reset(&it->comment);
 	for (;;) {
-		(void)skip_cfws(it);
-		if (it->rest.len == 0 || it->count >= MIME_ADDRESSES_MAX)
-			return it->in_group ? group_end(it, out) : false;
-		sign = peek(it);
-		if (sign == ';' && it->in_group) {
-			skip(it);
-			return group_end(it, out);
+		const char *before;
+
+		while (take_char(it, ','))
+			;
+		if (it->count >= MIME_ADDRESSES_MAX)
+			it->rest.len = 0;
+		if (it->in_group && (take_char(it, ';') || it->rest.len == 0)) {
+			it->in_group = false;
+			out->kind = MIME_GROUP_END;
+			return true;
 		}
-		if (sign != ',' && sign != ';')
-			break;
-		skip(it);
-	}
-	it->count++;
-	buf_reset(&it->comment);
-	*out = (struct mime_address){ .kind = MIME_MAILBOX };
-	name = words(it, it->in_group ? "<@,;" : "<@,:;", true);
-	sign = peek(it);
-	if (sign == ':' && it->rest.len > 0) {
-		skip(it);
-		it->in_group = true;
-		out->kind = MIME_GROUP;
-		out->name = view(it, name);
-		return true;
-	}
-	if (sign == '<' && it->rest.len > 0) {
-		name.there = name.to > name.from;
-		angle(it, &route, &local, &domain);
-	} else {	/* no angle: the words were the local part */
-		local = name;
-		name.there = false;
-		domain = (struct span){ .there = true, .from = it->text.len, .to = it->text.len };
-		if (sign == '@' && it->rest.len > 0) {
-			skip(it);
-			domain = words(it, ",;<", false);
-			while (it->rest.len > 0 && strchr(",;", peek(it)) == NULL)
-				skip(it);
+		if (it->rest.len == 0)
+			return false;
+		before = it->rest.ptr;
+		if (take_address(it, out)) {
+			it->count++;
+			return true;
 		}
+		if (it->rest.ptr == before)	/* a character that no address begins with */
+			it->rest = slice_sub(it->rest, 1, it->rest.len);
+		buf_reset(&it->text);
 	}
-	out->name = view(it, name);
-	out->route = view(it, route);
-	out->local = view(it, local);
-	out->domain = view(it, domain);
-	if (out->name.ptr == NULL && it->comment.len > 0)
-		out->name = buf_slice_of(&it->comment);
-	return true;
 }

@@ -1,42 +1,45 @@
-/* mime_charset: text of any charset as UTF-8.  Converters are opened before confinement. */
+/* mime_charset.c: charsets to UTF-8. */
 #include <errno.h>
 #include <iconv.h>
 #include <string.h>
+#include <strings.h>
 #include <unistr.h>
 
-#include "mime.h"
+#include "mime_int.h"
 
-/* Charsets that mail is written in; the first name is glibc's. */
-static const char *const charset_names[] = {
-	"ISO-8859-1", "ISO-8859-2", "ISO-8859-3", "ISO-8859-4", "ISO-8859-5", "ISO-8859-6", "ISO-8859-7",
-	"ISO-8859-8", "ISO-8859-9", "ISO-8859-10", "ISO-8859-13", "ISO-8859-14", "ISO-8859-15", "ISO-8859-16",
-	"WINDOWS-1250", "WINDOWS-1251", "WINDOWS-1252", "WINDOWS-1253", "WINDOWS-1254", "WINDOWS-1255",
-	"WINDOWS-1256", "WINDOWS-1257", "WINDOWS-1258", "CP437", "CP850", "CP852", "CP866", "MACINTOSH",
-	"KOI8-R", "KOI8-U", "TIS-620", "GB2312", "GBK", "GB18030", "BIG5", "BIG5-HKSCS", "EUC-JP", "SHIFT_JIS",
-	"ISO-2022-JP", "ISO-2022-KR", "ISO-2022-CN", "EUC-KR", "UHC", "EUC-TW", "UTF-7", "UTF-16", "UTF-16LE",
-	"UTF-16BE", "UTF-32",
+/* What mail is written in, by the name glibc knows and the others that are seen. */
+static const struct { const char *name, *also; } charsets[] = {
+	{ "ISO-8859-2", "latin2" }, { "ISO-8859-3", "latin3" }, { "ISO-8859-4", "latin4" },
+	{ "ISO-8859-5", "cyrillic" }, { "ISO-8859-6", "arabic" }, { "ISO-8859-7", "greek" },
+	{ "ISO-8859-8", "iso-8859-8-i" }, { "ISO-8859-9", "latin5" }, { "ISO-8859-10", "latin6" },
+	{ "ISO-8859-11", "tis-620" }, { "ISO-8859-13", "latin7" }, { "ISO-8859-14", "latin8" },
+	{ "ISO-8859-15", "latin-9" }, { "ISO-8859-16", "latin10" },
+	{ "CP1250", "windows-1250" }, { "CP1251", "windows-1251" }, { "CP1252", "windows-1252" },
+	{ "CP1253", "windows-1253" }, { "CP1254", "windows-1254" }, { "CP1255", "windows-1255" },
+	{ "CP1256", "windows-1256" }, { "CP1257", "windows-1257" }, { "CP1258", "windows-1258" },
+	{ "CP874", "windows-874" }, { "CP437", "ibm437" }, { "CP850", "ibm850" }, { "CP866", "ibm866" },
+	{ "KOI8-R", "koi8r" }, { "KOI8-U", "koi8u" }, { "MACINTOSH", "mac" },
+	{ "GB18030", "gb2312" }, { "GBK", "cp936" }, { "BIG5", "big5-hkscs" }, { "HZ", "hz-gb-2312" },
+	{ "EUC-JP", "eucjp" }, { "SHIFT_JIS", "shift-jis" }, { "CP932", "windows-31j" },
+	{ "ISO-2022-JP", "csiso2022jp" }, { "ISO-2022-KR", "csiso2022kr" },
+	{ "EUC-KR", "ks_c_5601-1987" }, { "CP949", "uhc" },
+	{ "UTF-7", "unicode-1-1-utf-7" }, { "UTF-16", "unicode" }, { "UTF-16LE", "utf16le" },
+	{ "UTF-16BE", "utf16be" }, { "UTF-32", "ucs-4" },
 };
 
-/* Other names that are written for them. */
-static const struct { const char *name, *is; } aliases[] = {
-	{ "CP1250", "WINDOWS-1250" }, { "CP1251", "WINDOWS-1251" }, { "CP1252", "WINDOWS-1252" },
-	{ "LATIN1", "ISO-8859-1" }, { "ISO8859-1", "ISO-8859-1" }, { "ISO_8859-1", "ISO-8859-1" },
-	{ "ISO8859-15", "ISO-8859-15" }, { "ISO-8859-8-I", "ISO-8859-8" }, { "KS_C_5601-1987", "UHC" },
-	{ "CP949", "UHC" }, { "GB_2312-80", "GB2312" }, { "X-GBK", "GBK" }, { "SJIS", "SHIFT_JIS" },
-	{ "X-SJIS", "SHIFT_JIS" }, { "WINDOWS-31J", "SHIFT_JIS" }, { "MAC", "MACINTOSH" }, { "WINDOWS-874", "TIS-620" },
-};
+enum { KIND_UTF8, KIND_ASCII, KIND_LATIN1, KIND_ICONV };
 
-/* Shared by all who convert in this process; opened once. */
-static iconv_t opened[LEN(charset_names)];
-static bool is_open[LEN(charset_names)];
+/* glibc's converters are loaded once for the process, before it confines itself. */
+static iconv_t opened[LEN(charsets)];
+static bool is_open[LEN(charsets)];
 
 void
 mime_charsets_open(void)
 {
-	for (size_t i = 0; i < LEN(charset_names); i++) {
+	for (size_t i = 0; i < LEN(charsets); i++) {
 		if (is_open[i])
 			continue;
-		opened[i] = iconv_open("UTF-8", charset_names[i]);
+		opened[i] = iconv_open("UTF-8", charsets[i].name);
 		is_open[i] = opened[i] != (iconv_t)-1;
 	}
 }
@@ -44,114 +47,174 @@ mime_charsets_open(void)
 void
 mime_charsets_close(void)
 {
-	for (size_t i = 0; i < LEN(charset_names); i++) {
+	for (size_t i = 0; i < LEN(charsets); i++) {
 		if (is_open[i])
 			(void)iconv_close(opened[i]);
 		is_open[i] = false;
 	}
 }
 
-static bool
-is_utf8(struct slice charset)
-{
-	return slice_ieq(charset, "UTF-8") || slice_ieq(charset, "UTF8") || slice_ieq(charset, "US-ASCII") ||
-	    slice_ieq(charset, "ASCII") || slice_ieq(charset, "ANSI_X3.4-1968");
-}
+static const struct { const char *name; int kind; } built_in[] = {
+	{ "utf-8", KIND_UTF8 }, { "utf8", KIND_UTF8 }, { "us-ascii", KIND_ASCII }, { "ascii", KIND_ASCII },
+	{ "ansi_x3.4-1968", KIND_ASCII }, { "iso-8859-1", KIND_LATIN1 }, { "latin1", KIND_LATIN1 },
+	{ "iso8859-1", KIND_LATIN1 }, { "iso_8859-1", KIND_LATIN1 },
+};
 
-static size_t
-find_charset(struct slice charset)
+bool
+mime_converter_init(struct mime_converter *c, struct slice charset)
 {
-	for (size_t i = 0; i < LEN(aliases); i++)
-		if (slice_ieq(charset, aliases[i].name))
-			charset = slice_of(aliases[i].is);
-	for (size_t i = 0; i < LEN(charset_names); i++)
-		if (slice_ieq(charset, charset_names[i]))
-			return i;
-	return LEN(charset_names);
+	*c = (struct mime_converter){ .kind = -1 };
+	charset = slice_trim(charset);
+	for (size_t i = 0; i < LEN(built_in); i++) {
+		if (slice_ieq(charset, built_in[i].name))
+			c->kind = built_in[i].kind;
+	}
+	for (size_t i = 0; i < LEN(charsets) && c->kind < 0; i++) {
+		if (is_open[i] && (slice_ieq(charset, charsets[i].name) || slice_ieq(charset, charsets[i].also))) {
+			c->kind = KIND_ICONV;
+			c->cd = opened[i];
+			(void)iconv(c->cd, NULL, NULL, NULL, NULL);
+		}
+	}
+	return c->kind >= 0;
 }
 
 bool
 mime_charset_known(struct slice charset)
 {
-	size_t i;
+	struct mime_converter c;
 
-	charset = slice_trim(charset);
-	if (is_utf8(charset))
-		return true;
-	i = find_charset(charset);
-	return i == 0 || (i < LEN(charset_names) && is_open[i]);
+	return mime_converter_init(&c, charset);
 }
 
-#define REPLACEMENT "\xef\xbf\xbd"	/* U+FFFD */
-
-/* Copy what is valid; U+FFFD for each octet that is not. */
-static void
-utf8_to_utf8(struct slice text, struct buf *out)
+static bool
+put_unknown(struct buf *out)
 {
-	while (text.len > 0 && !out->full) {
-		const uint8_t *bad = u8_check((const uint8_t *)text.ptr, text.len);
-		size_t good = bad == NULL ? text.len : (size_t)((const char *)bad - text.ptr);
-
-		(void)buf_slice(out, slice_sub(text, 0, good));
-		if (bad != NULL)
-			(void)buf_text(out, REPLACEMENT);
-		text = slice_sub(text, good + 1, text.len);
-	}
+	return buf_put(out, "\xef\xbf\xbd", 3);		/* U+FFFD */
 }
 
-static void
-latin1_to_utf8(struct slice text, struct buf *out)
+/* ---- the charsets known without help; both return the octets used ---- */
+
+/* Whole characters as they are. */
+static size_t
+put_utf8(struct slice s, bool last, struct buf *out)
 {
-	for (size_t i = 0; i < text.len && !out->full; i++) {
-		unsigned char c = (unsigned char)text.ptr[i];
+	const uint8_t *p = (const uint8_t *)s.ptr;
+	size_t at = 0, from = 0;
 
-		if (c < 0x80) {
-			(void)buf_char(out, (char)c);
-		} else {
-			const char two[2] = { (char)(0xc0 | c >> 6), (char)(0x80 | (c & 0x3f)) };
+	while (at < s.len) {
+		ucs4_t c;
+		int n;
 
-			(void)buf_put(out, two, 2);
-		}
-	}
-}
-
-static void
-iconv_to_utf8(iconv_t cd, struct slice text, struct buf *out)
-{
-	char chunk[4096], *in = (char *)(uintptr_t)text.ptr;
-	size_t left = text.len;
-
-	(void)iconv(cd, NULL, NULL, NULL, NULL);
-	while (left > 0 && !out->full) {
-		char *to = chunk;
-		size_t room = sizeof(chunk), rc;
-
-		rc = iconv(cd, &in, &left, &to, &room);
-		(void)buf_put(out, chunk, sizeof(chunk) - room);
-		if (rc != (size_t)-1 || errno == E2BIG)
+		if (p[at] < 0x80) {
+			at++;
 			continue;
-		(void)buf_text(out, REPLACEMENT);	/* EILSEQ; EINVAL at the end */
-		in++;
+		}
+		n = u8_mbtoucr(&c, p + at, s.len - at);
+		if (n == -2 && !last)
+			break;		/* the rest of it comes with the next piece */
+		if (n > 0) {
+			at += (size_t)n;
+			continue;
+		}
+		(void)buf_put(out, s.ptr + from, at - from);
+		(void)put_unknown(out);
+		from = ++at;
+	}
+	(void)buf_put(out, s.ptr + from, at - from);
+	return at;
+}
+
+static size_t
+put_single(struct slice s, bool latin1, struct buf *out)
+{
+	for (size_t i = 0; i < s.len && !out->full; i++) {
+		unsigned char c = (unsigned char)s.ptr[i];
+
+		if (c < 0x80)
+			(void)buf_char(out, (char)c);
+		else if (!latin1)
+			(void)put_unknown(out);
+		else
+			(void)buf_put(out, (char[]){ (char)(0xc0 | c >> 6), (char)(0x80 | (c & 0x3f)) }, 2);
+	}
+	return s.len;
+}
+
+/* ---- iconv ---- */
+
+static size_t
+put_iconv(iconv_t cd, struct slice s, bool last, struct buf *out)
+{
+	union { const char *in; char *for_iconv; } p = { .in = s.ptr };	/* which does not write there */
+	size_t left = s.len;
+
+	while (left > 0 && !out->full) {
+		size_t size = left * 2 + 16 < 65536 ? left * 2 + 16 : 65536, room = size;
+		char *to = buf_room(out, size);
+
+		if (to == NULL)
+			break;
+		if (iconv(cd, &p.for_iconv, &left, &to, &room) != (size_t)-1 || errno == E2BIG) {
+			buf_add(out, size - room);
+			continue;
+		}
+		buf_add(out, size - room);
+		if (errno == EINVAL && !last)
+			break;
+		(void)put_unknown(out);		/* an octet that means nothing here */
+		p.in++;
 		left--;
 	}
+	return s.len - left;
+}
+
+static size_t
+put_piece(struct mime_converter *c, struct slice s, bool last, struct buf *out)
+{
+	switch (c->kind) {
+	case KIND_UTF8:
+		return put_utf8(s, last, out);
+	case KIND_ASCII:
+	case KIND_LATIN1:
+		return put_single(s, c->kind == KIND_LATIN1, out);
+	default:
+		return put_iconv(c->cd, s, last, out);
+	}
+}
+
+bool
+mime_converter_put(struct mime_converter *c, struct slice text, bool last, struct buf *out)
+{
+	size_t used;
+
+	/* First what was left over, with as much of text as makes it whole. */
+	while (c->carry_n > 0 && (text.len > 0 || last)) {
+		size_t had = c->carry_n, more = sizeof(c->carry) - had;
+
+		more = more < text.len ? more : text.len;
+		if (more > 0)
+			memcpy(c->carry + had, text.ptr, more);
+		used = put_piece(c, slice_make(c->carry, had + more), last && more == text.len, out);
+		if (used < had) {	/* still not whole: there was too little of it */
+			c->carry_n = had + more;
+			return !out->full;
+		}
+		c->carry_n = 0;
+		text = slice_sub(text, used - had, text.len);
+	}
+	used = put_piece(c, text, last, out);
+	c->carry_n = text.len - used;
+	if (c->carry_n > sizeof(c->carry))
+		c->carry_n = 0;		/* no charset has such characters: memory was short */
+	memcpy(c->carry, text.ptr + used, c->carry_n);
+	return !out->full;
 }
 
 bool
 mime_to_utf8(struct slice charset, struct slice text, struct buf *out)
 {
-	size_t i;
+	struct mime_converter c;
 
-	charset = slice_trim(charset);
-	if (is_utf8(charset)) {
-		utf8_to_utf8(text, out);
-		return !out->full;
-	}
-	i = find_charset(charset);
-	if (i == LEN(charset_names) || (i != 0 && !is_open[i]))
-		return false;
-	if (i == 0)
-		latin1_to_utf8(text, out);
-	else
-		iconv_to_utf8(opened[i], text, out);
-	return !out->full;
+	return mime_converter_init(&c, charset) && mime_converter_put(&c, text, true, out);
 }

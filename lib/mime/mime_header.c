@@ -1,74 +1,67 @@
-/* mime_header: header fields: cutting a message and its header, unfolding. */
-#include "mime.h"
-
+/* mime_header.c: header fields (RFC 5322 section 2.2; broken ones made the best of). */
 #include <string.h>
+#include <strings.h>
 
-/* The line at the front of s, with its end. */
-static struct slice
-line_of(struct slice s)
-{
-	return slice_sub(s, 0, slice_find(s, '\n') + 1);
-}
+#include "mime_int.h"
 
-static bool
-is_empty_line(struct slice line)
-{
-	return slice_is(line, "\n") || slice_is(line, "\r\n");
-}
-
-/* field-name, RFC 5322 section 2.2; blanks before the colon are obsolete, and met. */
-static bool
-field_name(struct slice line, struct slice *name, size_t *after)
-{
-	size_t n = 0, end;
-
-	while (n < line.len && line.ptr[n] > ' ' && line.ptr[n] < 127 && line.ptr[n] != ':')
-		n++;
-	end = n;
-	while (n < line.len && (line.ptr[n] == ' ' || line.ptr[n] == '\t'))
-		n++;
-	if (end == 0 || n == line.len || line.ptr[n] != ':')
-		return false;
-	*name = slice_sub(line, 0, end);
-	*after = n + 1;
-	return true;
-}
-
-/* Octets of the field that begins at the front of s: its line and all that continue it. */
+/* From the front of s, the end of its first line, behind the LF. */
 static size_t
-field_length(struct slice s)
+line_len(struct slice s)
 {
-	size_t n = line_of(s).len;
+	const char *lf = s.len == 0 ? NULL : memchr(s.ptr, '\n', s.len);
 
-	while (n < s.len && (s.ptr[n] == ' ' || s.ptr[n] == '\t'))
-		n += line_of(slice_sub(s, n, s.len)).len;
-	return n;
+	return lf == NULL ? s.len : (size_t)(lf - s.ptr) + 1;
 }
 
-static struct slice
-without_end(struct slice s)
+/* Does an empty line stand at the front?  Its length, or 0. */
+static size_t
+empty_line(struct slice s)
 {
-	if (s.len > 0 && s.ptr[s.len - 1] == '\n')
-		s.len--;
-	if (s.len > 0 && s.ptr[s.len - 1] == '\r')
-		s.len--;
-	return s;
+	if (s.len > 0 && s.ptr[0] == '\n')
+		return 1;
+	return s.len > 1 && s.ptr[0] == '\r' && s.ptr[1] == '\n' ? 2 : 0;
+}
+
+/* A line and those that continue it. */
+static size_t
+field_len(struct slice s)
+{
+	size_t len = line_len(s);
+
+	while (len < s.len && (s.ptr[len] == ' ' || s.ptr[len] == '\t'))
+		len += line_len(slice_sub(s, len, s.len));
+	return len;
+}
+
+/* Name and value of a field; false if it has no name. */
+static bool
+parse_field(struct slice raw, struct mime_field *out)
+{
+	size_t colon = slice_find(raw, ':');
+	struct slice name = slice_sub(raw, 0, colon);
+
+	*out = (struct mime_field){ .name = { raw.ptr, 0 }, .value = { raw.ptr, 0 }, .raw = raw };
+	while (name.len > 0 && (name.ptr[name.len - 1] == ' ' || name.ptr[name.len - 1] == '\t'))
+		name.len--;
+	if (colon == raw.len || name.len == 0)
+		return false;
+	for (size_t i = 0; i < name.len; i++) {
+		if (name.ptr[i] <= ' ' || name.ptr[i] == 0x7f)	/* 8-bit octets too, where char is signed */
+			return false;
+	}
+	out->name = name;
+	out->value = slice_trim(slice_sub(raw, colon + 1, raw.len));
+	return true;
 }
 
 bool
 mime_field_next(struct slice *header, bool bad, struct mime_field *out)
 {
-	while (header->len > 0 && !is_empty_line(line_of(*header))) {
-		struct slice raw = slice_sub(*header, 0, field_length(*header));
-		size_t after;
+	while (header->len > 0 && empty_line(*header) == 0) {
+		struct slice raw = slice_sub(*header, 0, field_len(*header));
 
-		*out = (struct mime_field){ .raw = raw };
 		*header = slice_sub(*header, raw.len, header->len);
-		if (field_name(raw, &out->name, &after)) {
-			out->value = without_end(slice_sub(raw, after, raw.len));
-			return true;
-		}
-		if (bad)
+		if (parse_field(raw, out) || bad)
 			return true;
 	}
 	return false;
@@ -78,46 +71,49 @@ bool
 mime_field_find(struct slice header, const char *name, struct mime_field *out)
 {
 	header = slice_sub(header, 0, MIME_HEADER_MAX);
-	for (int i = 0; i < MIME_FIELDS_MAX && mime_field_next(&header, false, out); i++)
+	for (size_t n = 0; n < MIME_FIELDS_MAX && mime_field_next(&header, true, out); n++) {
 		if (slice_ieq(out->name, name))
 			return true;
+	}
 	return false;
 }
 
 bool
 mime_unfold(struct slice value, struct buf *out)
 {
-	while (value.len > 0) {
-		size_t n = 0;
+	size_t from = 0;
 
-		while (n < value.len && value.ptr[n] != '\r' && value.ptr[n] != '\n' && value.ptr[n] != '\0')
-			n++;
-		(void)buf_slice(out, slice_sub(value, 0, n));
-		value = slice_sub(value, n, value.len);
-		if (value.len == 0)
-			break;
-		/* A line end goes: the blank that follows it stays (RFC 5322 section 2.2.3). */
-		if (value.ptr[0] == '\0' || (value.ptr[0] == '\r' && (value.len == 1 || value.ptr[1] != '\n')))
+	for (size_t i = 0; i < value.len; i++) {
+		char c = value.ptr[i], next = i + 1 < value.len ? value.ptr[i + 1] : ' ';
+
+		if (c != '\0' && c != '\r' && c != '\n')
+			continue;
+		(void)buf_put(out, value.ptr + from, i - from);
+		from = i + 1;
+		/* The end of a line that is continued, or of the value, leaves nothing. */
+		if (c == '\r' && next == '\n')
+			continue;
+		if (c != '\n' || (next != ' ' && next != '\t'))
 			(void)buf_char(out, ' ');
-		value = slice_sub(value, 1, value.len);
 	}
-	return !out->full;
+	return buf_put(out, value.ptr + from, value.len - from);
 }
 
 void
 mime_split(struct slice message, struct slice *header, struct slice *body)
 {
-	struct slice rest = message;
+	size_t at = 0, empty = 0;
 
-	while (rest.len > 0) {
-		struct slice line = line_of(rest);
+	while (at < message.len) {
+		struct slice rest = slice_sub(message, at, message.len);
 
-		rest = slice_sub(rest, line.len, rest.len);
-		if (is_empty_line(line))
+		empty = empty_line(rest);
+		if (empty > 0)
 			break;
+		at += line_len(rest);
 	}
-	*header = slice_sub(message, 0, message.len - rest.len);
-	*body = rest;
+	*header = slice_sub(message, 0, at + empty);
+	*body = slice_sub(message, at + empty, message.len);
 }
 
 struct mime_size
@@ -126,44 +122,90 @@ mime_measure(struct slice text)
 	struct mime_size size = { .octets = text.len };
 	const char *p = text.ptr, *end = text.ptr + text.len;
 
-	while (p < end) {
-		const char *lf = memchr(p, '\n', (size_t)(end - p));
-
+	while (p < end && (p = memchr(p, '\n', (size_t)(end - p))) != NULL) {
 		size.lines++;
-		if (lf == NULL)
-			break;
-		if (lf == text.ptr || lf[-1] != '\r')
-			size.octets++;
-		p = lf + 1;
+		size.octets += p == text.ptr || p[-1] != '\r';
+		p++;
 	}
+	if (text.len > 0 && end[-1] != '\n')
+		size.lines++;
 	return size;
 }
 
 void
 mime_envelope(struct slice header, struct mime_envelope *out)
 {
-	static const struct { const char *name; size_t at; } fields[] = {
-		{ "Date", offsetof(struct mime_envelope, date) },
-		{ "Subject", offsetof(struct mime_envelope, subject) },
-		{ "From", offsetof(struct mime_envelope, from) },
-		{ "Sender", offsetof(struct mime_envelope, sender) },
-		{ "Reply-To", offsetof(struct mime_envelope, reply_to) },
-		{ "To", offsetof(struct mime_envelope, to) },
-		{ "Cc", offsetof(struct mime_envelope, cc) },
-		{ "Bcc", offsetof(struct mime_envelope, bcc) },
-		{ "In-Reply-To", offsetof(struct mime_envelope, in_reply_to) },
-		{ "Message-ID", offsetof(struct mime_envelope, message_id) },
+	const struct { const char *name; struct slice *to; } want[] = {
+		{ "Date", &out->date }, { "Subject", &out->subject }, { "From", &out->from },
+		{ "Sender", &out->sender }, { "Reply-To", &out->reply_to }, { "To", &out->to },
+		{ "Cc", &out->cc }, { "Bcc", &out->bcc }, { "In-Reply-To", &out->in_reply_to },
+		{ "Message-ID", &out->message_id },
 	};
-	struct mime_field f;
+	struct mime_field field;
 
 	*out = (struct mime_envelope){ 0 };
 	header = slice_sub(header, 0, MIME_HEADER_MAX);
-	for (int n = 0; n < MIME_FIELDS_MAX && mime_field_next(&header, false, &f); n++) {
-		for (size_t i = 0; i < LEN(fields); i++) {
-			struct slice *to = (struct slice *)(void *)((char *)out + fields[i].at);
-
-			if (to->ptr == NULL && slice_ieq(f.name, fields[i].name))
-				*to = slice_trim(f.value);
+	for (size_t n = 0; n < MIME_FIELDS_MAX && mime_field_next(&header, true, &field); n++) {
+		for (size_t i = 0; i < LEN(want); i++) {
+			if (want[i].to->ptr == NULL && slice_ieq(field.name, want[i].name))
+				*want[i].to = field.value;
 		}
 	}
+}
+
+/* ---- what the structured fields have in common ---- */
+
+bool
+mime_is_token(unsigned char c)
+{
+	return c > ' ' && c < 0x7f && strchr("()<>@,;:\\\"/[]?=", c) == NULL;
+}
+
+/* s begins with '('. */
+static void
+skip_comment(struct slice *s, struct slice *comment)
+{
+	size_t depth = 0, i = 0;
+
+	for (; i < s->len; i++) {
+		char c = s->ptr[i];
+
+		if (c == '\\' && i + 1 < s->len)
+			i++;
+		else if (c == '(')
+			depth++;
+		else if (c == ')' && --depth == 0)
+			break;
+	}
+	if (comment != NULL)
+		*comment = slice_sub(*s, 1, i - 1);
+	*s = slice_sub(*s, i + 1, s->len);
+}
+
+void
+mime_skip_cfws(struct slice *s, struct slice *comment)
+{
+	while (s->len > 0) {
+		char c = s->ptr[0];
+
+		if (c == '(')
+			skip_comment(s, comment);
+		else if (c == ' ' || c == '\t' || c == '\r' || c == '\n' || c == '\0')
+			*s = slice_sub(*s, 1, s->len);
+		else
+			break;
+	}
+}
+
+struct slice
+mime_take_token(struct slice *s)
+{
+	size_t n = 0;
+	struct slice token;
+
+	while (n < s->len && mime_is_token((unsigned char)s->ptr[n]))
+		n++;
+	token = slice_sub(*s, 0, n);
+	*s = slice_sub(*s, n, s->len);
+	return token;
 }

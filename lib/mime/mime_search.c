@@ -1,22 +1,62 @@
-/* mime_search: is a text in a message, after all encodings are undone (RFC 3501 section 6.4.4). */
+/* mime_search.c: a text in a header or a body, without regard to case and encoding. */
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unicase.h>
 #include <unistr.h>
 
-#include "mime.h"
+#include "mime_int.h"
 
-#define WINDOW		(256 * 1024)	/* octets of a body decoded at a time */
-#define VALUE_MAX	(4 * MIME_HEADER_MAX)
+#define PIECE		(128 * 1024)	/* octets of a body that are decoded at a time */
+#define WORK_MAX	(8 * PIECE)
+
+/* ---- folding ---- */
+
+bool
+mime_fold(struct slice utf8, struct buf *out)
+{
+	const uint8_t *p = (const uint8_t *)utf8.ptr;
+	char *to = buf_room(out, utf8.len + utf8.len / 2 + 8);	/* U+023A takes 2 octets, its small letter 3 */
+	size_t at = 0, done = 0;
+
+	if (to == NULL)
+		return false;
+	while (at < utf8.len) {
+		ucs4_t c;
+		int n, m;
+
+		if (p[at] < 0x80) {
+			to[done++] = (char)(p[at] >= 'A' && p[at] <= 'Z' ? p[at] | 32 : p[at]);
+			at++;
+			continue;
+		}
+		n = u8_mbtoucr(&c, p + at, utf8.len - at);
+		if (n <= 0)
+			c = (unsigned char)'?';
+		at += n <= 0 ? 1 : (size_t)n;
+		m = u8_uctomb((uint8_t *)to + done, uc_tolower(c), 6);
+		done += m > 0 ? (size_t)m : 0;
+	}
+	buf_add(out, done);
+	return true;
+}
 
 bool
 mime_key_init(struct mime_key *key, struct slice utf8)
 {
+	struct buf folded;
+
 	*key = (struct mime_key){ 0 };
 	if (u8_check((const uint8_t *)utf8.ptr, utf8.len) != NULL)
 		return false;
-	key->text = (char *)u8_casefold((const uint8_t *)utf8.ptr, utf8.len, NULL, NULL, NULL, &key->len);
-	return key->text != NULL;
+	buf_init(&folded, 2 * utf8.len + 16);
+	if (!mime_fold(utf8, &folded)) {
+		buf_clear(&folded);
+		return false;
+	}
+	key->text = folded.ptr;
+	key->len = folded.len;
+	return true;
 }
 
 void
@@ -26,148 +66,153 @@ mime_key_clear(struct mime_key *key)
 	*key = (struct mime_key){ 0 };
 }
 
-/* Folded text holds the key. */
 static bool
-found(const struct mime_key *key, const char *text, size_t len)
+is_in(const struct mime_key *key, const struct buf *folded)
 {
-	return key->len == 0 || (len >= key->len && memmem(text, len, key->text, key->len) != NULL);
+	return key->len == 0 || (folded->len >= key->len && memmem(folded->ptr, folded->len, key->text, key->len) != NULL);
 }
 
 bool
 mime_match(const struct mime_key *key, struct slice utf8)
 {
-	size_t len = 0;
-	uint8_t *folded;
-	bool yes;
+	struct buf folded;
+	bool found;
 
-	if (key->len == 0)
-		return true;
-	if (utf8.len == 0)
-		return false;
-	folded = u8_casefold((const uint8_t *)utf8.ptr, utf8.len, NULL, NULL, NULL, &len);
-	yes = folded != NULL && found(key, (const char *)folded, len);
-	free(folded);
-	return yes;
+	buf_init(&folded, 2 * utf8.len + 16);
+	found = key->len == 0 || (mime_fold(utf8, &folded) && is_in(key, &folded));
+	buf_clear(&folded);
+	return found;
 }
 
-static bool
-match_value(const struct mime_key *key, const struct mime_field *f, bool with_name)
-{
-	struct buf text;
-	bool yes;
+/* ---- headers ---- */
 
-	buf_init(&text, VALUE_MAX);
-	if (with_name) {
-		(void)mime_to_utf8(SLICE("UTF-8"), f->name, &text);
-		(void)buf_text(&text, ": ");
-	}
-	(void)mime_value_utf8(slice_trim(f->value), &text);
-	yes = mime_match(key, buf_slice_of(&text));
-	buf_clear(&text);
-	return yes;
+static bool
+match_value(const struct mime_key *key, struct slice value, struct buf *text)
+{
+	buf_reset(text);
+	return mime_value_utf8(value, text) && mime_match(key, buf_slice_of(text));
 }
 
 bool
 mime_match_field(const struct mime_key *key, struct slice header, struct slice name)
 {
-	struct mime_field f;
+	struct mime_field field;
+	struct buf text;
+	char wanted[256];
+	bool found = false;
 
+	if (!slice_text(name, wanted, sizeof(wanted)))
+		return false;
+	buf_init(&text, 4 * MIME_HEADER_MAX);
 	header = slice_sub(header, 0, MIME_HEADER_MAX);
-	for (int i = 0; i < MIME_FIELDS_MAX && mime_field_next(&header, false, &f); i++)
-		if (f.name.len == name.len && strncasecmp(f.name.ptr, name.ptr, name.len) == 0 &&
-		    (key->len == 0 || match_value(key, &f, false)))
-			return true;
-	return false;
+	for (size_t n = 0; n < MIME_FIELDS_MAX && !found && mime_field_next(&header, true, &field); n++)
+		found = slice_ieq(field.name, wanted) && (key->len == 0 || match_value(key, field.value, &text));
+	buf_clear(&text);
+	return found;
 }
 
 bool
 mime_match_header(const struct mime_key *key, struct slice header)
 {
-	struct mime_field f;
+	struct mime_field field;
+	struct buf text;
+	bool found = key->len == 0;
 
+	buf_init(&text, 4 * MIME_HEADER_MAX);
 	header = slice_sub(header, 0, MIME_HEADER_MAX);
-	for (int i = 0; i < MIME_FIELDS_MAX && mime_field_next(&header, false, &f); i++)
-		if (match_value(key, &f, true))
-			return true;
-	return false;
+	for (size_t n = 0; n < MIME_FIELDS_MAX && !found && mime_field_next(&header, true, &field); n++) {
+		buf_reset(&text);
+		(void)buf_slice(&text, field.name);
+		(void)buf_text(&text, ": ");
+		found = mime_value_utf8(field.value, &text) && mime_match(key, buf_slice_of(&text));
+	}
+	buf_clear(&text);
+	return found;
 }
 
-/* Octets of text to decode next: whole lines, and for base64 whole quanta. */
-static size_t
-window(enum mime_encoding encoding, struct slice text)
+/* ---- bodies ---- */
+
+struct body_search {
+	const struct mime_key	*key;
+	struct mime_base64	 base64;
+	struct mime_converter	 converter;
+	struct buf		 octets, utf8, folded;
+};
+
+/* The front of *rest, up to a line end where there is one in reach. */
+static struct slice
+take_piece(struct slice *rest)
 {
-	size_t n = text.len < WINDOW ? text.len : WINDOW, letters = 0;
+	struct slice piece = slice_sub(*rest, 0, PIECE);
+	size_t lf = piece.len == rest->len ? piece.len : slice_rfind(piece, '\n');
 
-	if (n == text.len)
-		return n;
-	if (encoding != MIME_BASE64) {
-		size_t end = slice_rfind(slice_sub(text, 0, n), '\n');
-
-		return end == n ? n : end + 1;
-	}
-	for (size_t i = 0; i < n; i++)
-		letters += text.ptr[i] != '\r' && text.ptr[i] != '\n' && text.ptr[i] != ' ';
-	while (n > 1 && letters % 4 != 0) {
-		n--;
-		letters -= text.ptr[n] != '\r' && text.ptr[n] != '\n' && text.ptr[n] != ' ';
-	}
-	return n;
-}
-
-/* The end of what was searched that the key may begin in: so much goes before the next window. */
-static void
-keep_tail(struct buf *text, size_t most)
-{
-	if (text->len > most)
-		buf_skip(text, text->len - most);
-	while (text->len > 0 && ((unsigned char)text->ptr[0] & 0xc0) == 0x80)
-		buf_skip(text, 1);	/* not in the middle of a character */
+	piece = slice_sub(piece, 0, lf + 1);
+	*rest = slice_sub(*rest, piece.len, rest->len);
+	return piece;
 }
 
 static bool
-match_text_part(const struct mime_key *key, const struct mime_part *p)
+search_piece(struct body_search *b, enum mime_encoding encoding, struct slice piece, bool last)
 {
-	struct buf charset, octets, text;
+	size_t keep = b->key->len - 1;
+
+	buf_reset(&b->octets);
+	buf_reset(&b->utf8);
+	if (encoding == MIME_BASE64)
+		(void)mime_base64_put(&b->base64, piece, &b->octets);
+	else if (encoding == MIME_QUOTED_PRINTABLE)
+		(void)mime_qp_put(piece, false, &b->octets);
+	if (encoding == MIME_BASE64 || encoding == MIME_QUOTED_PRINTABLE)
+		piece = buf_slice_of(&b->octets);
+	(void)mime_converter_put(&b->converter, piece, last, &b->utf8);
+	/* What may be the begin of a match that ends in this piece. */
+	if (b->folded.len > keep)
+		buf_skip(&b->folded, b->folded.len - keep);
+	return mime_fold(buf_slice_of(&b->utf8), &b->folded) && is_in(b->key, &b->folded);
+}
+
+static bool
+match_part(struct body_search *b, const struct mime_part *p)
+{
 	struct slice rest = p->body;
-	bool yes = false;
+	struct buf charset;
+	bool found = false;
 
-	buf_init(&charset, 100);
-	buf_init(&octets, 2 * WINDOW);
-	buf_init(&text, 16 * WINDOW + 8 * key->len);
-	if (!mime_param_utf8(p->type_params, "charset", &charset) || !mime_charset_known(buf_slice_of(&charset))) {
-		buf_reset(&charset);
-		(void)buf_text(&charset, "UTF-8");
-	}
-	while (rest.len > 0 && !yes) {
-		size_t n = window(p->encoding, rest);
-
-		buf_reset(&octets);
-		(void)mime_decode(p->encoding, slice_sub(rest, 0, n), &octets);
-		rest = slice_sub(rest, n, rest.len);
-		(void)mime_to_utf8(buf_slice_of(&charset), buf_slice_of(&octets), &text);
-		text.full = false;
-		yes = mime_match(key, buf_slice_of(&text));
-		/* Folding may make it shorter: four octets for each of the key are enough. */
-		keep_tail(&text, 4 * key->len);
-	}
+	buf_init(&charset, 256);
+	if (!mime_param_utf8(p->type_params, "charset", &charset) ||
+	    !mime_converter_init(&b->converter, buf_slice_of(&charset)) ||
+	    slice_ieq(buf_slice_of(&charset), "us-ascii"))
+		(void)mime_converter_init(&b->converter, SLICE("UTF-8"));	/* what it most likely is */
 	buf_clear(&charset);
-	buf_clear(&octets);
-	buf_clear(&text);
-	return yes;
+	b->base64 = (struct mime_base64){ 0 };
+	buf_reset(&b->folded);
+	while (rest.len > 0 && !found) {
+		struct slice piece = take_piece(&rest);
+
+		found = search_piece(b, p->encoding, piece, rest.len == 0);
+	}
+	return found;
 }
 
 bool
 mime_match_body(const struct mime_key *key, const struct mime *m)
 {
-	if (key->len == 0)
-		return true;
-	for (uint32_t i = 0; i < m->n; i++) {
+	struct body_search b = { .key = key };
+	bool found = key->len == 0;
+
+	buf_init(&b.octets, WORK_MAX);
+	buf_init(&b.utf8, WORK_MAX);
+	buf_init(&b.folded, 2 * WORK_MAX + 2 * key->len);
+	for (uint32_t i = 0; i < m->n && !found; i++) {
 		const struct mime_part *p = &m->part[i];
 
-		if (i > 0 && mime_match_header(key, p->header))
-			return true;
-		if (p->kind == MIME_LEAF && (slice_ieq(p->type, "text") || slice_ieq(p->type, "message")) && match_text_part(key, p))
-			return true;
+		if (i > 0)
+			found = mime_match_header(key, p->header);
+		if (!found && p->kind == MIME_LEAF && (slice_ieq(p->type, "text") || slice_ieq(p->type, "message")))
+			found = match_part(&b, p);
 	}
-	return false;
+	buf_clear(&b.octets);
+	buf_clear(&b.utf8);
+	buf_clear(&b.folded);
+	return found;
 }
