@@ -112,15 +112,24 @@ raise_limits(void)
 	}
 }
 
+void
+master_log_setup(const struct master *m)
+{
+	log_setup(&(struct log_setup){ .tag = m->conf.log_tag, .program = "master",
+	    .hostname = m->conf.hostname, .fd = 2, .json = m->conf.log_json });
+}
+
 static bool
 set_up(struct master *m)
 {
-	const struct log_setup log = { .tag = m->conf.log_tag, .program = "master",
-	    .hostname = m->conf.hostname, .fd = 2, .json = m->conf.log_json };
 	char *why = m->reload_text;
 
 	(void)prctl(PR_SET_CHILD_SUBREAPER, 1);
 	raise_limits();
+	if (!master_reduce_caps()) {
+		(void)snprintf(why, sizeof(m->reload_text), "cannot give up capabilities: %s", strerror(errno));
+		return false;
+	}
 	if (!sockets_open(m, &m->conf, why, sizeof(m->reload_text)))
 		return false;
 	if (!control_open(m) || !open_notify(m) || !open_signals(m) ||
@@ -132,7 +141,7 @@ set_up(struct master *m)
 		return false;
 	if (dup2(m->log_pipe[1], 2) < 0)
 		return false;
-	log_setup(&log);
+	master_log_setup(m);
 	daemon_set_up(m);
 	log_say(LOG_LEVEL_INFO, "pennypost %s starts: %s", PP_VERSION, m->conf.file);
 	return true;

@@ -12,6 +12,7 @@
  * master_daemon.c	one daemon: start, ready, died, back-off, end
  * master_sockets.c	all listening sockets
  * master_log.c		the logger process
+ * master_caps.c	what it keeps of root's rights
  * master_control.c	the control socket
  * run_files.c		pid file, list of processes
  */
@@ -141,8 +142,12 @@ uint64_t master_msec(void);		/* monotonic */
 int master_run(struct master *m);
 void master_begin_stop(struct master *m, int exit_code);
 void master_write_list(struct master *m);
+void master_log_setup(const struct master *m);	/* the log borrows from m->conf */
 /* Something ended or became ready: go on with what the phase is about. */
 void master_go_on(struct master *m);
+
+/* master_caps.c: no_new_privs, and of root's capabilities only the useful ones. */
+bool master_reduce_caps(void);
 
 /* master_reload.c */
 bool master_begin_reload(struct master *m, const char **why);

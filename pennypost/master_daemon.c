@@ -308,7 +308,7 @@ died(struct master *m, struct master_daemon *d, int status)
 	d->due_msec = 0;
 	if (asked || m->phase == PHASE_STOP) {
 		d->state = DAEMON_STOPPED;
-		(void)snprintf(d->text, sizeof(d->text), "%s", end);
+		d->text[0] = '\0';
 		return;
 	}
 	d->deaths = now - d->since_msec >= STEADY_MSEC ? 1 : d->deaths + 1;

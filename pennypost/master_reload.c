@@ -177,6 +177,7 @@ commit(struct master *m)
 	m->conf = m->fresh;
 	m->has_fresh = false;
 	m->fresh = (struct conf){ 0 };
+	master_log_setup(m);
 	m->committed = true;
 	for (size_t i = 0; i < m->daemon_n; i++) {
 		struct master_daemon *d = &m->daemon[i];

@@ -163,6 +163,16 @@ record_of(pid_t pid)
 	return out;
 }
 
+/* What the master calls it; else its own title. */
+static const char *
+name_of(const struct privs *p, const struct proc *proc)
+{
+	for (size_t i = 0; i < p->list.n; i++)
+		if (p->list.at[i].pid == proc->pid)
+			return p->list.at[i].name;
+	return proc->name;
+}
+
 static json_t *
 process_json(const struct privs *p, const struct proc *proc)
 {
@@ -177,7 +187,7 @@ process_json(const struct privs *p, const struct proc *proc)
 	e = readlink(path, exe, sizeof(exe) - 1);
 	exe[e > 0 ? e : 0] = '\0';
 	out = json_pack("{s:s, s:i, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
-	    "name", proc->name, "pid", (int)proc->pid, "parent", (int)proc->ppid,
+	    "name", name_of(p, proc), "pid", (int)proc->pid, "parent", (int)proc->ppid,
 	    "exe", e > 0 ? json_string(exe) : json_null(),
 	    "uid", numbers(status_field(status, "Uid")), "gid", numbers(status_field(status, "Gid")),
 	    "groups", numbers(status_field(status, "Groups")),
@@ -210,6 +220,10 @@ put_list(const char *label, const json_t *list, const char *empty)
 	(void)printf("  %-14s", label);
 	if (json_array_size(list) == 0)
 		(void)printf("%s", empty);
+	if (json_array_size(list) >= LEN(cap_names)) {
+		(void)printf("all capabilities\n");
+		return;
+	}
 	json_array_foreach(list, i, v) {
 		if (json_is_integer(v))
 			(void)printf("%s%lld", i > 0 ? " " : "", (long long)json_integer_value(v));
