@@ -40,7 +40,8 @@ finish(struct master *m, bool ok)
 	if (ok)
 		log_say(LOG_LEVEL_INFO, "reload: the configuration of %s is in force", m->conf.file);
 	else
-		log_say(LOG_LEVEL_ERROR, "reload: %s; the old configuration stays in force", m->reload_text);
+		log_say(LOG_LEVEL_ERROR, "reload: %s; the %s configuration is in force", m->reload_text,
+		    m->committed ? "new" : "old");
 	if (m->has_fresh)
 		conf_clear(&m->fresh);
 	m->has_fresh = false;

@@ -19,8 +19,10 @@
 #include "queue_cmd.h"
 #include "queue_list.h"
 #include "routes.h"
+#include "trace_cmd.h"
 
 #define CHUNK		65536
+#define VERBOSE_MS	10000	/* -v waits so long for the first attempt */
 #define RCPTS_MAX	(12 * 1024 * 1024)	/* octets; the drop file's header has to hold them */
 
 /* ---- the transaction ---- */
@@ -265,8 +267,10 @@ submit(struct submission *s)
 		rc = submission_send(s);
 	if (rc == EX_OK && s->options->verbose && s->dropped)
 		(void)printf("kept in a file until queue is back\n");
-	else if (rc == EX_OK && s->options->verbose)
+	else if (rc == EX_OK && s->options->verbose) {
 		(void)printf("queued as %s\n", s->id);
+		trace_first_attempt(s->cli, s->id, VERBOSE_MS);
+	}
 	return rc;
 }
 
