@@ -155,7 +155,6 @@ struct mime_address {
 struct mime_addresses {		/* private but for the caller's allocation */
 	struct slice	rest;
 	struct buf	text;		/* of the element at hand */
-	struct buf	comment;	/* the last one in it: the name of "a@x (Ann)" */
 	size_t		count;
 	bool		in_group;
 };
