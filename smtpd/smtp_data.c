@@ -250,6 +250,7 @@ bare_lf(struct smtp_data *d)
 	if (d->lone_dot)
 		text(d, ".", 1);
 	line_end(d);
+	d->bol = false;		/* a dot here neither ends the data nor was it stuffed */
 }
 
 /* An octet that is not text: CR, LF or NUL. */
