@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <sysexits.h>
@@ -21,7 +22,8 @@
 #include "routes.h"
 
 #define CHILDREN_MAX	128	/* at once */
-#define ACTIONS_A_UID	4	/* at once; others of that uid wait in the queue */
+#define ACTIONS_A_USER	8	/* at once; the worker keeps to half of it, others wait in line there */
+#define ACTIONS_DEFAULT	64	/* of the default account, and of all when we are not root */
 #define DEFAULT_ACCOUNT	"nobody"
 #define DEFAULT_UID	65534
 
@@ -107,8 +109,8 @@ find_default(struct parent *p, struct slice what, struct deliver_as *as, char *t
 static struct child *
 free_place(struct parent *p, uid_t uid, bool action, char *text, size_t size)
 {
+	int limit = uid == p->default_uid ? ACTIONS_DEFAULT : ACTIONS_A_USER, same = 0;
 	struct child *place = NULL;
-	int same = 0;
 
 	for (size_t i = 0; i < LEN(p->child); i++) {
 		if (p->child[i].pid == 0)
@@ -116,9 +118,9 @@ free_place(struct parent *p, uid_t uid, bool action, char *text, size_t size)
 		else if (p->child[i].uid == uid && p->child[i].action == action)
 			same++;
 	}
-	/* Without root all have one uid. */
-	if (action && same >= ACTIONS_A_UID * (geteuid() == 0 ? 1 : 4)) {
-		(void)refuse(text, size, TEMP, "%d commands of this user are running", same);
+	/* A mailbox process may hang in a home that does not answer: there is never a crowd of them. */
+	if (same >= (action ? limit : 2)) {
+		(void)refuse(text, size, TEMP, "%d processes of this user are running", same);
 		return NULL;
 	}
 	if (place == NULL)
@@ -146,6 +148,7 @@ become(struct deliver_as *as, bool action)
 	if (geteuid() == 0 || getuid() == 0)
 		log_fatal(EX_SOFTWARE, "still root");
 	(void)umask(077);
+	(void)prctl(PR_SET_PDEATHSIG, SIGTERM);	/* after the change of uid, which clears it */
 	if (action)
 		deliver_action_main(as);
 	deliver_user_main(as);
@@ -209,7 +212,7 @@ on_frame(struct ipc_conn *c, void *ctx, struct slice frame, int passed)
 	return IPC_CONN_SEND(c, deliver_spawned, &answer, fd);
 }
 
-/* The worker has gone: so does this process, with an error unless it was asked to end. */
+/* The worker has ended, or is about to; SIGCHLD tells how. */
 static void
 on_closed(struct ipc_conn *c, void *ctx, const char *why)
 {
@@ -217,7 +220,8 @@ on_closed(struct ipc_conn *c, void *ctx, const char *why)
 
 	(void)c;
 	(void)why;
-	daemon_end(p->d, p->d->draining ? 0 : EX_SOFTWARE);
+	if (p->worker_pid > 0)
+		(void)kill(p->worker_pid, SIGTERM);
 }
 
 static void
