@@ -11,6 +11,7 @@
 
 #define SLOTS		65536	/* counters of clients; the last one counts those without limit */
 #define SLOT_NONE	(SLOTS - 1)
+#define SHARE_MAX	64		/* connections that a worker may have in any case */
 
 struct part {		/* written by one front (and cleared by the parent) */
 	_Atomic uint32_t	total;
@@ -18,20 +19,22 @@ struct part {		/* written by one front (and cleared by the parent) */
 };
 
 struct login_limits {	/* shared memory; touched pages alone cost something */
-	unsigned	total, per_client;
+	unsigned	total, per_client, share;
 	unsigned char	key[16];
 	struct part	part[LOGIN_WORKERS];
 };
 
 struct login_limits *
-login_limits_new(unsigned total, unsigned per_client)
+login_limits_new(unsigned workers, unsigned total, unsigned per_client)
 {
+	unsigned share = total / (workers == 0 ? 1 : workers);
 	struct login_limits *l = mmap(NULL, sizeof(*l), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
 	if (l == MAP_FAILED)
 		return NULL;
 	l->total = total;
 	l->per_client = per_client;
+	l->share = share > SHARE_MAX ? SHARE_MAX : share;
 	if (getrandom(l->key, sizeof(l->key), 0) != sizeof(l->key)) {
 		login_limits_free(l);
 		return NULL;
@@ -93,7 +96,8 @@ login_limits_take(struct login_limits *l, unsigned worker, const char *address, 
 	*slot = slot_of(l, address);
 	if (*slot != SLOT_NONE && client_count(l, *slot) >= l->per_client)
 		return LOGIN_LIMIT_CLIENT;
-	if (login_limits_total(l) >= l->total)
+	if (login_limits_total(l) >= l->total &&
+	    atomic_load_explicit(&part->total, memory_order_relaxed) >= l->share)
 		return LOGIN_LIMIT_TOTAL;
 	(void)atomic_fetch_add_explicit(&part->total, 1, memory_order_relaxed);
 	if (atomic_load_explicit(&part->client[*slot], memory_order_relaxed) < UINT16_MAX)

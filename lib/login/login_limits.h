@@ -18,8 +18,12 @@
 
 struct login_limits;
 
-/* Before the first fork.  NULL: no memory. */
-struct login_limits *login_limits_new(unsigned total, unsigned per_client);
+/*
+ * Before the first fork.  Each of the workers may have a few connections even
+ * when the others have taken all places: it can drop only its own (login_session.c),
+ * and a new client must get in wherever it lands.  NULL: no memory.
+ */
+struct login_limits *login_limits_new(unsigned workers, unsigned total, unsigned per_client);
 void login_limits_free(struct login_limits *l);	/* NULL is fine */
 
 enum login_limit { LOGIN_LIMIT_NONE, LOGIN_LIMIT_CLIENT, LOGIN_LIMIT_TOTAL };

@@ -21,7 +21,7 @@
 #define EX_CONFIG	78
 #define WORKERS_MAX	4
 #define OUT_MAX		(1024 * 1024)	/* octets of frames that may wait for a front */
-#define AGAIN_USEC	2000000		/* a front that lived for less than this waits so long */
+#define AGAIN_USEC	2000000		/* a front that died twice within this waits so long */
 #define DRAIN_USEC	(1800 * 1000000ull)	/* sessions may go on for so long after SIGTERM */
 #define END_S		4		/* then children are killed */
 
@@ -179,7 +179,8 @@ worker_died(struct login_worker *w, int status)
 	log_say(LOG_LEVEL_ERROR, "front died: %s", login_death(status, how, sizeof(how)));
 	if (!p->ready)		/* a start that fails is told to who started us */
 		daemon_end(p->daemon, WIFEXITED(status) && WEXITSTATUS(status) != 0 ? WEXITSTATUS(status) : EX_OSERR);
-	else if (now - w->started_usec < AGAIN_USEC || !worker_start(w))
+	w->young = now - w->started_usec < AGAIN_USEC ? w->young + 1 : 0;
+	if (p->ready && (w->young > 1 || !worker_start(w)))
 		w->again_usec = now + AGAIN_USEC;
 }
 
@@ -400,13 +401,13 @@ prepare(struct login_parent *p)
 	if (p->certificate_fd == -1 || p->key_fd == -1)
 		log_say(LOG_LEVEL_WARNING, "no tls-certificate and tls-key: nobody can log in");
 	login_users_init(&p->users, d, daemon_open_dir(d, d->conf.mail_root));
-	p->limits = login_limits_new(d->conf.login_sessions, d->conf.login_sessions_per_client);
+	p->worker_n = worker_count(p);
+	p->limits = login_limits_new(p->worker_n, d->conf.login_sessions, d->conf.login_sessions_per_client);
 	p->sigchld = evsignal_new(d->base, SIGCHLD, on_sigchld, p);
 	p->tick = event_new(d->base, -1, EV_PERSIST, on_tick, p);
 	if (p->limits == NULL || p->sigchld == NULL || event_add(p->sigchld, NULL) != 0 || p->tick == NULL ||
 	    event_add(p->tick, &(struct timeval){ .tv_sec = 1 }) != 0)
 		log_fatal(EX_OSERR, "no memory");
-	p->worker_n = worker_count(p);
 	for (unsigned i = 0; i < LOGIN_WORKERS; i++)
 		p->worker[i] = (struct login_worker){ .parent = p, .number = i, .pid = -1, .broker_pid = -1 };
 }

@@ -30,6 +30,7 @@ struct login_worker {
 	pid_t			 pid, broker_pid;	/* -1: none */
 	struct ipc_conn		*conn;		/* NULL: none */
 	bool			 ready;		/* it has been so once */
+	unsigned		 young;		/* how many in a row died soon after their start */
 	uint64_t		 started_usec;	/* monotonic */
 	uint64_t		 again_usec;	/* to be started then; 0: not waited for */
 };

@@ -7,7 +7,7 @@
 static void
 per_client(void **unused)
 {
-	struct login_limits *l = login_limits_new(100, 2);
+	struct login_limits *l = login_limits_new(2, 100, 2);
 	size_t slot, other;
 
 	(void)unused;
@@ -38,7 +38,7 @@ prefixes(void **unused)
 
 	(void)unused;
 	for (size_t i = 0; i < LEN(row); i++) {
-		struct login_limits *l = login_limits_new(100, 1);
+		struct login_limits *l = login_limits_new(1, 100, 1);
 		size_t slot;
 
 		check_row(i, login_limits_take(l, 0, row[i].one, &slot) == LOGIN_LIMIT_NONE);
@@ -51,7 +51,7 @@ prefixes(void **unused)
 static void
 total_and_reset(void **unused)
 {
-	struct login_limits *l = login_limits_new(3, 100);
+	struct login_limits *l = login_limits_new(2, 3, 100);
 	size_t slot;
 
 	(void)unused;
@@ -67,6 +67,23 @@ total_and_reset(void **unused)
 	login_limits_free(l);
 }
 
+/* Who has less than its share gets in, whatever the others hold. */
+static void
+shares(void **unused)
+{
+	struct login_limits *l = login_limits_new(2, 10, 1000);
+	size_t slot;
+
+	(void)unused;
+	for (int i = 0; i < 10; i++)
+		assert_int_equal(login_limits_take(l, 0, "192.0.2.1", &slot), LOGIN_LIMIT_NONE);
+	assert_int_equal(login_limits_take(l, 0, "192.0.2.1", &slot), LOGIN_LIMIT_TOTAL);
+	for (int i = 0; i < 5; i++)
+		assert_int_equal(login_limits_take(l, 1, "192.0.2.1", &slot), LOGIN_LIMIT_NONE);
+	assert_int_equal(login_limits_take(l, 1, "192.0.2.1", &slot), LOGIN_LIMIT_TOTAL);
+	login_limits_free(l);
+}
+
 int
 main(void)
 {
@@ -74,6 +91,7 @@ main(void)
 		cmocka_unit_test(per_client),
 		cmocka_unit_test(prefixes),
 		cmocka_unit_test(total_and_reset),
+		cmocka_unit_test(shares),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
