@@ -200,8 +200,10 @@ expand_answer(struct worker *w, struct rcpt *r, enum child_ask ask, enum verdict
 		k->looked = true;
 		ask_for(w, r, k);
 	} else if (k != NULL && verdict == TEMP) {
+		rcpt_result(r, OUTCOME_DEFERRED, "4.3.0", "local", "cannot read %s%s%s%.*s",
+		    k->path[0] == '\0' ? "the .forward of " : ":include:", k->path[0] == '\0' ? k->what : k->path,
+		    text.len > 0 ? ": " : "", (int)text.len, text.ptr);
 		expand_forget(r);
-		rcpt_result(r, OUTCOME_DEFERRED, "4.3.0", "local", "%.*s", (int)text.len, text.ptr);
 	} else if (k != NULL) {
 		buf_reset(&k->text);
 		k->text.cap = EXPAND_FILE_MAX + 16384;
