@@ -1,6 +1,7 @@
 #include "ipc_conn.h"
 
 #include <event2/event.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -181,6 +182,12 @@ const char *
 ipc_conn_peer(const struct ipc_conn *c)
 {
 	return c->peer;
+}
+
+int
+ipc_conn_dup(const struct ipc_conn *c)
+{
+	return fcntl(c->fd, F_DUPFD_CLOEXEC, 0);
 }
 
 void

@@ -43,6 +43,9 @@ void ipc_conn_pause(struct ipc_conn *c, bool paused);
 /* What the other side calls itself in its hello; "" before that.  Not to be believed further than its uid. */
 const char *ipc_conn_peer(const struct ipc_conn *c);
 
+/* A second descriptor of the socket (close-on-exec), for another process to answer on; -1 with errno. */
+int ipc_conn_dup(const struct ipc_conn *c);
+
 /* End it from our side: closed() follows from the loop.  why must stay readable. */
 void ipc_conn_end(struct ipc_conn *c, const char *why);
 
