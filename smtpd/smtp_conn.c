@@ -231,8 +231,10 @@ next_line(struct smtp_conn *c, struct buf *out)
 static void
 start_tls(struct smtp_conn *c)
 {
+	unsigned ms = smtp_conn_timeout_ms(c);
+
 	c->starting_tls = true;
-	smtp_conn_timer(c, TIMER_LINE, HANDSHAKE_MS);
+	smtp_conn_timer(c, TIMER_LINE, ms < HANDSHAKE_MS ? ms : HANDSHAKE_MS);
 	if (!conn_starttls(c->conn, c->server->tls, NULL, false)) {
 		c->closing = true;
 		conn_close(c->conn);

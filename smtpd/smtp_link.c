@@ -9,7 +9,8 @@
 #include "log.h"
 
 #define RETRY_FIRST_MS	50
-#define RETRY_MAX_MS	2000
+#define SAY_FROM_MS	400	/* a daemon that is just being started is no news */
+#define RETRY_MAX_MS	1000
 #define OUT_MAX		(64u * 1024 * 1024)	/* octets of frames that the other side has not taken yet */
 
 struct smtp_link {
@@ -89,9 +90,10 @@ smtp_link_take(struct smtp_link *l, int fd)
 	if (fd != -1)
 		l->conn = ipc_conn_new(l->base, fd, "smtpd", OUT_MAX, &conn_ops, l);
 	if (l->conn == NULL) {
-		if (!l->said)
+		if (!l->said && l->retry_ms >= SAY_FROM_MS) {
 			log_say(LOG_LEVEL_WARNING, "%s: no connection yet", l->name);
-		l->said = true;
+			l->said = true;
+		}
 		retry_later(l);
 		return;
 	}

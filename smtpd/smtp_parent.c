@@ -29,7 +29,8 @@
 #define WORKERS_MAX	LOGIN_WORKERS
 #define WORKERS_USUAL	4
 #define OUT_MAX		(1024 * 1024)	/* octets of frames that may wait for a worker */
-#define AGAIN_USEC	2000000		/* a worker that lived for less than this waits so long */
+#define SHORT_USEC	1000000		/* a worker that lived for less is not replaced at once ... */
+#define AGAIN_USEC	500000		/* ... but so much later */
 #define HUNG_USEC	60000000	/* without a beat it is killed */
 #define END_S		4		/* at the end: then they are killed */
 
@@ -41,7 +42,8 @@ struct slot {
 	pid_t		 pid;		/* -1: none */
 	struct ipc_conn	*conn;
 	bool		 ready;
-	uint64_t	 started_usec, again_usec;	/* monotonic; again 0: not waiting */
+	struct event	 ev_again;
+	uint64_t	 started_usec;	/* monotonic */
 	uint64_t	 beat_usec;	/* when it was seen to turn */
 	uint32_t	 beat;
 };
@@ -188,7 +190,6 @@ worker_start(struct slot *w)
 	int fds[2];
 
 	w->started_usec = w->beat_usec = now_mono_usec();
-	w->again_usec = 0;
 	w->ready = false;
 	if (!ipc_pair(fds))
 		return false;
@@ -222,7 +223,6 @@ static void
 worker_died(struct slot *w, int status)
 {
 	struct parent *p = w->parent;
-	uint64_t now = now_mono_usec();
 
 	w->pid = -1;
 	ipc_conn_free(w->conn);
@@ -236,8 +236,19 @@ worker_died(struct slot *w, int status)
 		log_say(LOG_LEVEL_ERROR, "worker %u died: exit %d", w->number, WEXITSTATUS(status));
 	if (!p->ready)		/* a start that fails is told to who started us */
 		daemon_end(p->daemon, WIFEXITED(status) && WEXITSTATUS(status) != 0 ? WEXITSTATUS(status) : EX_OSERR);
-	else if (now - w->started_usec < AGAIN_USEC || !worker_start(w))
-		w->again_usec = now + AGAIN_USEC;
+	else if (now_mono_usec() - w->started_usec < SHORT_USEC || !worker_start(w))
+		(void)event_add(&w->ev_again, &(struct timeval){ 0, AGAIN_USEC });
+}
+
+static void
+on_again(evutil_socket_t fd, short what, void *arg)
+{
+	struct slot *w = arg;
+
+	(void)fd;
+	(void)what;
+	if (!w->parent->draining && w->pid == -1 && !worker_start(w))
+		(void)event_add(&w->ev_again, &(struct timeval){ 0, AGAIN_USEC });
 }
 
 static void
@@ -281,14 +292,9 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	look_at_map(p);
-	for (unsigned i = 0; i < p->slot_n; i++) {
-		struct slot *w = &p->slot[i];
-
-		if (w->pid != -1)
-			look_after(w, now);
-		else if (!p->draining && w->again_usec != 0 && w->again_usec <= now && !worker_start(w))
-			w->again_usec = now + AGAIN_USEC;
-	}
+	for (unsigned i = 0; i < p->slot_n; i++)
+		if (p->slot[i].pid != -1)
+			look_after(&p->slot[i], now);
 }
 
 /* ---- the end ---- */
@@ -401,7 +407,8 @@ prepare(struct parent *p)
 	p->key_fd = open_file(d->conf.tls_key);
 	if (p->certificate_fd == -1 || p->key_fd == -1)
 		log_say(LOG_LEVEL_WARNING, "no tls-certificate and tls-key: no STARTTLS, nobody can log in");
-	p->limits = login_limits_new(d->conf.smtp_sessions, d->conf.smtp_sessions_per_client);
+	p->slot_n = worker_count(&d->conf);
+	p->limits = login_limits_new(p->slot_n, d->conf.smtp_sessions, d->conf.smtp_sessions_per_client);
 	p->beats = beats;
 	if (p->limits == NULL || beats == MAP_FAILED ||
 	    event_assign(&p->ev_child, d->base, SIGCHLD, EV_SIGNAL | EV_PERSIST, on_child, p) != 0 ||
@@ -410,9 +417,10 @@ prepare(struct parent *p)
 	    event_add(&p->ev_tick, &(struct timeval){ 1, 0 }) != 0)
 		log_fatal(EX_OSERR, "no memory");
 	watch_map(p);
-	p->slot_n = worker_count(&d->conf);
-	for (unsigned i = 0; i < p->slot_n; i++)
+	for (unsigned i = 0; i < p->slot_n; i++) {
 		p->slot[i] = (struct slot){ .parent = p, .number = i, .pid = -1 };
+		(void)event_assign(&p->slot[i].ev_again, d->base, -1, 0, on_again, &p->slot[i]);
+	}
 	/* Once here instead of in each worker; reads openssl.cnf, which is out of reach later. */
 	(void)OPENSSL_init_ssl(OPENSSL_INIT_LOAD_CONFIG, NULL);
 }

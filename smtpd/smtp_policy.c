@@ -6,25 +6,24 @@ smtp_policy_rcpt(struct routes *r, struct addr *rcpt)
 	struct route route;
 	struct addr canonical;
 
-	switch (routes_domain(r, addr_domain(rcpt))) {
-	case PERM:
-		return RCPT_REMOTE;
-	case TEMP:
-		return RCPT_TEMP;
-	case OK:
-		break;
-	}
 	addr_canonical(rcpt, &canonical);
 	switch (routes_find(r, &canonical, &route)) {
-	case PERM:
-		return RCPT_UNKNOWN;
+	case OK:
+		*rcpt = canonical;
+		return RCPT_LOCAL;
 	case TEMP:
 		return RCPT_TEMP;
-	case OK:
+	case PERM:
 		break;
 	}
-	*rcpt = canonical;
-	return RCPT_LOCAL;
+	switch (routes_domain(r, addr_domain(rcpt))) {
+	case OK:
+		return RCPT_UNKNOWN;
+	case PERM:
+		return RCPT_REMOTE;
+	default:
+		return RCPT_TEMP;
+	}
 }
 
 bool
