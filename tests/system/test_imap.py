@@ -202,7 +202,7 @@ def test_idle_hears_at_once(suite):
     begin = time.monotonic()
     assert s.response() == f"* {count + 1} EXISTS"
     assert time.monotonic() - begin < 5 * SLOW
-    assert s.response() == f"* {count + 1} RECENT"
+    assert re.fullmatch(r"\* \d+ RECENT", s.response())
     other.ok("NOOP")
     begin = time.monotonic()
     other.ok(f"STORE {count + 1} +FLAGS (\\Flagged)")
@@ -228,7 +228,7 @@ def test_pipelined_commands_come_in_order(suite):
 
 def user_process(suite, user="alice@example.test"):
     """Memory (KB resident) of the user's process."""
-    pid = int(re.findall(rf"imap-login: Login: user=<{re.escape(user)}>.* mpid=(\d+)", suite.log())[-1])
+    pid = int(re.findall(rf"imap-login\[\d+\]: Login: user=<{re.escape(user)}>.* mpid=(\d+)", suite.log())[-1])
     with open(f"/proc/{pid}/status") as f:
         return int(re.search(r"VmRSS:\s+(\d+)", f.read()).group(1))
 
@@ -306,12 +306,13 @@ def test_before_login_little_is_taken(suite):
             f = sock.makefile("rb")
             assert f.readline().startswith(b"* OK [")
             try:
-                sock.sendall(data + b"\r\n")
+                sock.sendall(data + b"\r\nz LOGOUT\r\n")
             except OSError:
                 pass  # it has hung up already
             try:
-                lines = f.readlines(100) if data.startswith(b"a LOGIN {1844") else f.readlines()
-                assert lines and all(x.endswith(b"\r\n") for x in lines), (data[:20], lines[-2:])
+                lines = f.readlines()
+                assert all(x.endswith(b"\r\n") for x in lines), (data[:20], lines[-2:])
+                assert bool(lines) != data.startswith(b"GET "), data[:20]  # HTTP is no client of ours: not a word
             except OSError:
                 pass
             sock.close()
