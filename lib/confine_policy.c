@@ -180,7 +180,7 @@ const struct policy_rule policy_rules[] = {
 	CALL(getrlimit, DATABASE), CALL(sched_getaffinity, DATABASE),
 
 	/* Children: forked, confined in their turn, watched; never another program. */
-	CALL_WITHOUT(clone, PARENT, 0, CLONE_REFUSED),
+	CALL_WITHOUT(clone, PARENT | K(QUEUE), 0, CLONE_REFUSED),	/* queue: its tracer */
 	CALL(fork, PARENT),
 	CALL(set_robust_list, PARENT | K(QUEUE)), CALL(rseq, PARENT | K(QUEUE)), CALL(set_tid_address, PARENT),
 	CALL(setpriority, K(QUEUE)),		/* its tracer runs behind everything */
