@@ -197,16 +197,20 @@ record_write(const struct buf *text)
 	    fcntl(record_fd, F_ADD_SEALS, seals) == 0;
 }
 
-/* Capabilities in all sets become those in keep. */
+/* Capabilities in all sets become those in keep, as far as we have them: a systemd unit may give fewer. */
 static bool
 set_caps(uint64_t keep)
 {
 	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct data[2] = {
-		{ .effective = (uint32_t)keep, .permitted = (uint32_t)keep },
-		{ .effective = (uint32_t)(keep >> 32), .permitted = (uint32_t)(keep >> 32) },
-	};
+	struct __user_cap_data_struct data[2];
 
+	if (syscall(SYS_capget, &head, data) != 0)
+		return false;
+	for (size_t i = 0; i < 2; i++) {
+		data[i].permitted &= (uint32_t)(keep >> (32 * i));
+		data[i].effective = data[i].permitted;
+		data[i].inheritable = 0;
+	}
 	return syscall(SYS_capset, &head, data) == 0;
 }
 
