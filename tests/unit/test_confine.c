@@ -148,7 +148,7 @@ attempts(void **unused)
 		{ "socket", NULL,	K(RELAY) | ANY_PROGRAM, false },
 		{ "unix-socket", NULL,	CONNECTS | ANY_PROGRAM, false },
 		{ "listen", NULL,	0, true },
-		{ "fork", NULL,		K(LOGIN_PARENT) | K(SMTPD_PARENT) | K(AUTH_SPAWN) | ANY_PROGRAM, false },
+		{ "fork", NULL,		K(LOGIN_PARENT) | K(SMTPD_PARENT) | K(AUTH_SPAWN) | K(QUEUE) | ANY_PROGRAM, false },
 		{ "mmap-exec", NULL,	ANY_PROGRAM, false },
 		{ "setuid:0", NULL, 0, false },	{ "ptrace", NULL, 0, false },	{ "vm-read", NULL, 0, false },
 		{ "kill:1", NULL, 0, false },	{ "unshare", NULL, 0, false },	{ "chroot", NULL, 0, false },
