@@ -228,6 +228,21 @@ to_separator(struct mime_addresses *it, struct slice *comment)
 	}
 }
 
+/* "a@b.example <a@b.example>": what looked like the address is the name. */
+static struct span
+name_of_address(struct mime_addresses *it, const struct parts *p)
+{
+	struct span out = { .from = it->text.len, .there = true };
+
+	for (size_t i = 0; i < p->local.len; i++)
+		put_octet(it, it->text.ptr[p->local.from + i]);
+	put_octet(it, '@');
+	for (size_t i = 0; i < p->domain.len; i++)
+		put_octet(it, it->text.ptr[p->domain.from + i]);
+	out.len = it->text.len - out.from;
+	return out;
+}
+
 static bool
 take_address(struct mime_addresses *it, struct mime_address *out)
 {
@@ -244,6 +259,10 @@ take_address(struct mime_addresses *it, struct mime_address *out)
 		settle_joints(it, &words, false);
 		p.local = words;
 		p.domain = take_domain(it, &comment);
+		if (take_char(it, '<')) {
+			p.name = name_of_address(it, &p);
+			take_angle(it, &p);
+		}
 	} else if (!it->in_group && take_char(it, ':')) {
 		settle_joints(it, &words, true);
 		p.name = words;

@@ -21,20 +21,31 @@ take_quoted(struct slice *s)
 	return out;
 }
 
+/* On a line of its own stands "token=": the ';' before it was forgotten. */
+static bool
+next_param(struct slice gap, struct slice s)
+{
+	if (slice_find(gap, '\n') == gap.len || mime_take_token(&s).len == 0)
+		return false;
+	mime_skip_cfws(&s, NULL);
+	return s.len > 0 && s.ptr[0] == '=';
+}
+
 /* Tokens may hold what only quoted-strings should: then up to the next ';'. */
 static struct slice
 take_sloppy(struct slice *s)
 {
-	struct slice whole = *s, value;
+	struct slice whole = *s, value, gap;
 	size_t n = 0;
 
-	while (n < s->len && s->ptr[n] != ';' && s->ptr[n] != ' ' && s->ptr[n] != '\t' &&
-	    s->ptr[n] != '\r' && s->ptr[n] != '\n' && s->ptr[n] != '(')
+	while (n < s->len && strchr("; \t\r\n(", s->ptr[n]) == NULL)
 		n++;
 	value = slice_sub(*s, 0, n);
 	*s = slice_sub(*s, n, s->len);
+	gap = *s;
 	mime_skip_cfws(s, NULL);
-	if (s->len == 0 || s->ptr[0] == ';')
+	gap.len -= s->len;
+	if (s->len == 0 || s->ptr[0] == ';' || next_param(gap, *s))
 		return value;
 	n = slice_find(whole, ';');
 	*s = slice_sub(whole, n, whole.len);
@@ -149,6 +160,21 @@ put_percent(struct slice s, struct buf *out)
 	}
 }
 
+/* charset'language'text; text goes with the next piece, so charset is a view of what was written. */
+static void
+take_charset(struct slice written, struct slice *charset, struct slice *text)
+{
+	struct slice rest = *text;
+
+	(void)slice_prefix(&written, "\"");
+	(void)slice_cut(&rest, '\'');
+	if (slice_find(rest, '\'') == rest.len)
+		return;		/* without them it is all text */
+	(void)slice_cut(&rest, '\'');
+	*charset = slice_cut(&written, '\'');
+	*text = rest;
+}
+
 /* The pieces in their order, decoded; the charset is in front of the first. */
 static bool
 join(const struct piece *piece, struct buf *out)
@@ -165,14 +191,8 @@ join(const struct piece *piece, struct buf *out)
 		buf_reset(&plain);
 		(void)mime_unquote(piece[i].value, &plain);
 		text = buf_slice_of(&plain);
-		if (piece[i].encoded && i == 0) {
-			struct slice written = piece[0].value;	/* text goes with the next piece */
-
-			(void)slice_prefix(&written, "\"");
-			charset = slice_cut(&written, '\'');
-			(void)slice_cut(&text, '\'');
-			(void)slice_cut(&text, '\'');
-		}
+		if (piece[i].encoded && i == 0)
+			take_charset(piece[0].value, &charset, &text);
 		if (piece[i].encoded)
 			put_percent(text, &octets);
 		else
