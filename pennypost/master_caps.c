@@ -9,10 +9,13 @@
 
 #define CAP(n)	((uint64_t)1 << (n))
 
-/* Folders and maps of other accounts; daemons' uids; PAM; ports below 1024; giving the rest up (SETPCAP). */
+/*
+ * Folders and maps of other accounts; daemons' uids and chroot; PAM; ports below
+ * 1024; giving the rest up (SETPCAP).  All that confine_policy.c lets a parent keep has to be here.
+ */
 #define KEPT	(CAP(CAP_CHOWN) | CAP(CAP_DAC_OVERRIDE) | CAP(CAP_DAC_READ_SEARCH) | CAP(CAP_FOWNER) | \
 		 CAP(CAP_SETUID) | CAP(CAP_SETGID) | CAP(CAP_KILL) | CAP(CAP_AUDIT_WRITE) | \
-		 CAP(CAP_NET_BIND_SERVICE) | CAP(CAP_SETPCAP))
+		 CAP(CAP_NET_BIND_SERVICE) | CAP(CAP_SYS_CHROOT) | CAP(CAP_SETPCAP))
 
 bool
 master_reduce_caps(void)

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "client.h"
@@ -46,7 +47,10 @@ end_code(const struct cli *c, struct slice frame, uint16_t code, uint64_t *count
 	if (end.verdict == OK)
 		return EX_OK;
 	cli_say(c, "%.*s", (int)end.text.len, end.text.ptr);
-	return end.verdict == TEMP ? EX_TEMPFAIL : EX_NOPERM;
+	/* PERM is both: no such message, or not for this caller. */
+	if (end.verdict == TEMP)
+		return EX_TEMPFAIL;
+	return end.text.len > 0 && memmem(end.text.ptr, end.text.len, "root", 4) != NULL ? EX_NOPERM : EX_NOINPUT;
 }
 
 int
@@ -117,8 +121,6 @@ fetch(struct cli *c, uint64_t qid, int *rc)
 		*rc = EX_OK;
 	} else {
 		*rc = end_code(c, frame, code, NULL);
-		if (*rc == EX_NOPERM)
-			*rc = EX_NOINPUT;
 		if (*rc == EX_OK)
 			*rc = EX_PROTOCOL;
 	}

@@ -12,11 +12,12 @@
 #include "trace.h"
 #include "verdict.h"
 
-#define PAUSE_MS 200
+#define PAUSE_MS	200
+#define EX_UNKNOWN	1	/* nothing is known of it */
 
 struct story {
 	json_t		*all;		/* the events, one object each, in the order they came */
-	size_t		 rcpts, tried;	/* recipients that came in; of them tried */
+	json_t		*pending;	/* object with a member for each recipient not tried yet */
 	struct ipc_queue_end end;
 	char		 words[501];	/* of end */
 };
@@ -35,26 +36,42 @@ event_json(const struct ipc_trace_event *e)
 	    "other_queue_id", e->other == 0 ? json_null() : json_string(qid_print((struct qid){ e->other }, other)));
 }
 
+/* Who is still to be tried for the first time: came in or by an alias, and has no attempt yet. */
 static void
-count(struct story *s, unsigned kind)
+count(struct story *s, const struct ipc_trace_event *e)
 {
-	switch (kind) {
+	char rcpt[321], orig[321];
+
+	if (!slice_text(e->rcpt, rcpt, sizeof(rcpt)) || !slice_text(e->orig_to, orig, sizeof(orig)))
+		return;
+	switch (e->kind) {
+	case TRACE_EXPANDED:
+		(void)json_object_del(s->pending, orig);
+		(void)json_object_set_new(s->pending, rcpt, json_true());
+		break;
 	case TRACE_ACCEPTED:
 	case TRACE_INJECTED:
 	case TRACE_GENERATED:
-	case TRACE_EXPANDED:
-		s->rcpts++;
+		(void)json_object_set_new(s->pending, rcpt, json_true());
 		break;
 	case TRACE_DELIVERED:
 	case TRACE_RELAYED:
 	case TRACE_DEFERRED:
 	case TRACE_BOUNCED:
 	case TRACE_DISCARDED:
-		s->tried++;
+		(void)json_object_del(s->pending, rcpt);
 		break;
 	default:
 		break;
 	}
+}
+
+static void
+story_clear(struct story *s)
+{
+	json_decref(s->all);
+	json_decref(s->pending);
+	*s = (struct story){ 0 };
 }
 
 /* Ask on an open connection.  False with errno when there is no whole answer. */
@@ -67,13 +84,13 @@ ask(struct client *client, const char *key, struct story *s)
 	uint16_t code;
 	struct buf out;
 
-	*s = (struct story){ .all = json_array() };
+	*s = (struct story){ .all = json_array(), .pending = json_object() };
 	buf_init(&out, IPC_FRAME_MAX);
 	if (!client_send(client, &out, ipc_put_queue_trace(&out, &request), -1))
 		return false;
 	while (client_recv(client, CLIENT_WAIT_MS, &frame, &code, NULL)) {
 		if (code == IPC_trace_event && ipc_get_trace_event(frame, &e)) {
-			count(s, e.kind);
+			count(s, &e);
 			(void)json_array_append_new(s->all, event_json(&e));
 			continue;
 		}
@@ -150,7 +167,7 @@ cmd_trace(struct cli *c, int argc, char **argv)
 		rc = EX_TEMPFAIL;
 	} else if (s.end.verdict != OK) {
 		cli_say(c, "%s", s.words);
-		rc = s.end.verdict == TEMP ? EX_TEMPFAIL : EX_NOPERM;
+		rc = s.end.verdict == TEMP ? EX_TEMPFAIL : strstr(s.words, "root") != NULL ? EX_NOPERM : EX_UNKNOWN;
 	} else {
 		rc = EX_OK;
 	}
@@ -161,9 +178,9 @@ cmd_trace(struct cli *c, int argc, char **argv)
 		put_story(&s);
 	if (rc == EX_OK && json_array_size(s.all) == 0) {
 		cli_say(c, "nothing is known of %s", argv[1]);
-		rc = 1;
+		rc = EX_UNKNOWN;
 	}
-	json_decref(s.all);
+	story_clear(&s);
 	return rc;
 }
 
@@ -173,20 +190,19 @@ trace_first_attempt(struct cli *c, const char *id, int wait_ms)
 	const struct timespec pause = { .tv_nsec = PAUSE_MS * 1000000L };
 	struct client client;
 	struct story s = { 0 };
-	bool asked;
 
 	if (!client_open(&client, &c->conf, "queue-control"))
 		return;
+	/* queue indexes behind the hot path: at first it may not know the message yet. */
 	for (; wait_ms > 0; wait_ms -= PAUSE_MS) {
-		asked = ask(&client, id, &s) && s.end.verdict == OK;
-		if (!asked || (s.rcpts > 0 && s.tried >= s.rcpts))
+		story_clear(&s);
+		if (!ask(&client, id, &s) || (s.end.verdict != OK && strstr(s.words, "root") != NULL))
 			break;
-		json_decref(s.all);
-		s.all = NULL;
+		if (json_array_size(s.all) > 0 && json_object_size(s.pending) == 0)
+			break;
 		(void)nanosleep(&pause, NULL);
 	}
-	if (s.all != NULL)
-		put_story(&s);
-	json_decref(s.all);
+	put_story(&s);
+	story_clear(&s);
 	client_close(&client);
 }
