@@ -32,7 +32,7 @@ accounts_file_init(struct accounts_file *f, struct slice text, struct slice doma
 bool
 account_local_valid(struct slice local)
 {
-	if (local.len == 0 || local.len > ADDR_LOCAL_MAX || local.ptr[0] == '.' || local.ptr[0] == '"')
+	if (local.len == 0 || local.len > ADDR_LOCAL_MAX || strchr(".#\"", local.ptr[0]) != NULL)
 		return false;
 	for (size_t i = 0; i < local.len; i++) {
 		unsigned char c = (unsigned char)local.ptr[i];

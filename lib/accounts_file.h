@@ -57,7 +57,7 @@ enum account_next accounts_file_next(struct accounts_file *f, struct account *ou
 
 /*
  * May this be the name of a mailbox?  It becomes the name of a folder: none of
- * / \ : * | ", no blanks or control octets, no dot in front.
+ * / \ : * | ", no blanks or control octets, no dot or # in front.
  */
 bool account_local_valid(struct slice local);
 

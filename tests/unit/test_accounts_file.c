@@ -111,7 +111,7 @@ names(void **unused)
 	static const struct { const char *local; bool ok; } row[] = {
 		{ "alice", true }, { "a.b-c_d+e=f", true }, { "o'brien", true }, { "1", true },
 		{ "", false }, { ".", false }, { "..", false }, { ".a", false }, { "a/b", false }, { "a\\b", false },
-		{ "a b", false }, { "a:b", false }, { "\"a\"", false }, { "a|b", false }, { "*", false }, { "a\x7f", false },
+		{ "a b", false }, { "a:b", false }, { "\"a\"", false }, { "a|b", false }, { "#a", false }, { "*", false }, { "a\x7f", false },
 	};
 
 	(void)unused;
