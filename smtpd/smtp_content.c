@@ -73,7 +73,7 @@ begin(struct smtp_conn *c)
 	int64_t now_s = (int64_t)(now_usec() / 1000000);
 	struct smtp_data_rules rules = {
 		.size_max = conf->message_size, .header_max = conf->header_size,
-		.line_max = conf->line_length, .hops_max = conf->hops,
+		.line_max = conf->line_length, .hops_max = conf->hops - 1,	/* ours counts as well */
 		.refuse_bare = conf->smtp_bare_newline_refused,
 		.fix = c->session.login != NULL,
 	};
