@@ -31,6 +31,7 @@ enum handed { HANDED, REFUSED, AWAY };	/* REFUSED: rc says why; AWAY: try again,
 
 struct try {
 	struct submission	*s;
+	struct slice		 rcpts;		/* those of this message: at most as many as one may have */
 	struct client		 client;
 	struct qid		 qid;		/* kept from try to try */
 	struct buf		 head;		/* finished header */
@@ -39,12 +40,12 @@ struct try {
 	int			 rc;
 };
 
-/* Header with this id in it. */
+/* Header with this id in it; parts of one message have the first one's. */
 static bool
 finish_header(struct submission *s, const char *id, struct buf *head, struct buf *message_id)
 {
 	const struct mail_extra extra = {
-		.id = id, .hostname = s->cli->conf.hostname, .name = slice_of(s->full_name),
+		.id = s->id[0] != '\0' ? s->id : id, .hostname = s->cli->conf.hostname, .name = slice_of(s->full_name),
 		.from = addr_is_null(&s->sender) ? addr_text(&s->self) : addr_text(&s->sender),
 		.now = time(NULL),
 	};
@@ -95,7 +96,7 @@ lease(struct try *t)
 static bool
 send_rcpts(struct try *t, struct slice *last)
 {
-	struct slice rest = buf_slice_of(&t->s->rcpts), begin = rest;
+	struct slice rest = t->rcpts, begin = rest;
 	struct ipc_rcpt rcpt;
 	bool bad = false;
 
@@ -292,7 +293,7 @@ drop(struct try *t)
 		.received_usec = t->since_usec, .uid = (uint32_t)getuid(),
 		.body_8bit = s->message.eight_bit || s->options->body == 8, .ret = (uint8_t)s->options->ret,
 		.sender = addr_text(&s->sender), .envid = slice_of(s->options->envid),
-		.rcpts = buf_slice_of(&s->rcpts),
+		.rcpts = t->rcpts,
 	};
 	char id[QID_TEXT];
 	struct buf envelope;
@@ -333,29 +334,54 @@ pause_a_while(void)
 	(void)nanosleep(&t, NULL);
 }
 
-int
-submission_send(struct submission *s)
+static int
+send_part(struct submission *s, struct slice rcpts)
 {
-	struct try t = { .s = s, .since_usec = now_usec() };
+	struct try t = { .s = s, .rcpts = rcpts, .since_usec = now_usec() };
 	enum handed handed;
 
-	(void)signal(SIGPIPE, SIG_IGN);
 	buf_init(&t.head, MESSAGE_HEADER_MAX + 4096);
 	buf_init(&t.message_id, 2048);
-	s->dropped = false;
 	handed = try_once(&t);
 	/* It was there a moment ago: it is being restarted, and may have the message. */
 	for (int i = 1; handed == AWAY && t.qid.n != 0 && i < TRIES; i++) {
 		pause_a_while();
 		handed = try_once(&t);
 	}
-	if (handed == HANDED) {
+	if (handed == HANDED)
 		t.rc = EX_OK;
-		(void)qid_print(t.qid, s->id);
-	} else if (handed == AWAY) {
+	else if (handed == AWAY)
 		t.rc = drop(&t);
-	}
+	if (t.rc == EX_OK && handed == HANDED && s->id[0] == '\0')
+		(void)qid_print(t.qid, s->id);
 	buf_clear(&t.head);
 	buf_clear(&t.message_id);
 	return t.rc;
+}
+
+/* The next recipients off the front, as many as a message may have. */
+static struct slice
+take_part(struct slice *rest, unsigned most)
+{
+	struct slice begin = *rest;
+	struct ipc_rcpt rcpt;
+	bool bad = false;
+
+	for (unsigned i = 0; i < most && ipc_next_rcpt(rest, &rcpt, &bad); i++)
+		;
+	return slice_sub(begin, 0, begin.len - rest->len);
+}
+
+int
+submission_send(struct submission *s)
+{
+	struct slice rest = buf_slice_of(&s->rcpts);
+	int rc = EX_OK;
+
+	(void)signal(SIGPIPE, SIG_IGN);
+	s->dropped = false;
+	s->id[0] = '\0';
+	while (rc == EX_OK && rest.len > 0)
+		rc = send_part(s, take_part(&rest, s->cli->conf.recipients));
+	return rc;
 }
