@@ -651,6 +651,29 @@ def test_login_timeout(make_suite):
         one.stop("auth")
 
 
+def test_reload_loses_no_session(make_suite):
+    """P24: sessions go on in the old processes, new ones get the new; the mailbox lock holds between them."""
+    suite = make_suite()
+    suite.send("alice")
+    suite.wait_mail("alice")
+    old = {name: suite.daemon_pid(name) for name in ("pop3d", "imapd")}
+    p, i = suite.pop3("alice"), suite.imap("bob")
+    suite.run("reload")
+    wait_until(lambda: all(suite.daemon_pid(name) not in (0, pid) for name, pid in old.items()), 20, "new processes")
+    assert p.stat()[0] == 1
+    assert i.noop()[0] == "OK"
+    suite.pop3("bob").quit()
+    suite.imap("alice").logout()
+    with pytest.raises(poplib.error_proto, match=r"\[IN-USE\]"):
+        suite.pop3("alice")
+    p.dele(1)
+    assert p.quit().startswith(b"+OK")
+    i.logout()
+    assert suite.files("alice") == []
+    wait_until(lambda: not any(alive(pid) for pid in old.values()), 20, "end of the old processes")
+    suite.pop3("alice").quit()
+
+
 PROBES = ["open:/etc/shadow", "read:/etc/passwd", "exec:/bin/sh", "connect:127.0.0.1:25", "ptrace", "unshare", "mount",
           "bpf", "io-uring", "mmap-exec", "chroot", "write:/tmp/pennypost-probe"]
 
