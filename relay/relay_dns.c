@@ -36,7 +36,10 @@ struct find {
 	size_t		 mx_n;
 	size_t		 asked;		/* answers still to come */
 	bool		 trouble;	/* one of the look-ups failed for now */
-	bool		 starting;	/* answers may come before all was asked */
+	bool		 starting;	/* still asking: an answer may come before ub_resolve_event() returns */
+	bool		 mx_here;	/* such an answer for MX, */
+	bool		 mx_readable;	/* with what it said */
+	int		 mx_rcode;
 };
 
 /* One question: which host of the find it belongs to, and what was asked. */
@@ -257,7 +260,11 @@ on_answer(void *arg, int rcode, void *packet, int len, int sec, char *why_bogus,
 	free(q);
 	f->asked--;
 	if (type == ns_t_mx) {
-		mx_done(f, rcode, readable);
+		f->mx_here = f->starting;
+		f->mx_rcode = rcode;
+		f->mx_readable = readable;
+		if (!f->starting)
+			mx_done(f, rcode, readable);
 		return;
 	}
 	if ((rcode != ns_r_noerror && rcode != ns_r_nxdomain) || !readable)
@@ -289,8 +296,12 @@ relay_dns_find(struct relay_dns *dns, const char *name, bool mx, relay_dns_done 
 		(void)snprintf(f->name, sizeof(f->name), "%s", name);
 	}
 	if (mx) {
+		f->starting = true;
 		ask(f, f->name, 0, ns_t_mx);
-		if (f->asked == 0)
+		f->starting = false;
+		if (f->mx_here)
+			mx_done(f, f->mx_rcode, f->mx_readable);
+		else if (f->asked == 0)
 			fail(f, false, "4.4.3", "the resolver does not answer");
 		return;
 	}

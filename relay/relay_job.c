@@ -240,7 +240,7 @@ job_new(struct relay *r, const struct ipc_job *m, int fd, const struct rcpt_at *
 	j->fd = fd;
 	j->size = m->in_file != 0 ? m->size : m->content.len;
 	j->body_8bit = m->body_8bit != 0;
-	j->left = n;
+	j->left = n + 1;	/* one for us until all deliveries are begun: some end at once */
 	if (m->sender.len > 0)
 		memcpy(j->memory, m->sender.ptr, m->sender.len);
 	j->sender = slice_make(j->memory, m->sender.len);
@@ -336,7 +336,7 @@ on_frame(struct ipc_conn *c, void *ctx, struct slice frame, int passed)
 	r->jobs++;
 	start_deliveries(r, j, rcpt, n, m.sender.len + m.content.len);
 	free(rcpt);
-	if (j->left == 0 && r->jobs > 0)
+	if (--j->left == 0)
 		job_free(j);
 	return true;
 }
