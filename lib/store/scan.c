@@ -73,7 +73,8 @@ take_file(struct scanner *sc, struct msg *m, const char *file, const struct mail
 		return STORE_OK;
 	}
 	m->absent = m->late = false;
-	if (visible && !same_letters(m, name))
+	if (visible && (((maildir_flags(name->upper) ^ m->pub.flags) & STORE_FLAGS_IMAP) != 0 ||
+	    m->pub.keywords != name->lower))
 		m->changed = true;
 	/* Nearly always it is called what it was called. */
 	if (m->where == sc->where && m->odd == NULL && same_letters(m, name) &&
