@@ -364,7 +364,10 @@ enum ipc_daemon_state { DAEMON_STOPPED, DAEMON_STARTING, DAEMON_READY, DAEMON_ST
 	F(u64,   seq,         U64, "segment")					\
 	F(u64,   offset,      U64, "octets in it")
 #define IPC_TRACER_ASK(F)	/* carries the asker's connection: trace_event ... queue_end go there */	\
+	F(u32,   id,          U32, "echoed")					\
 	F(slice, key,         998, "as in queue_trace")
+#define IPC_TRACER_TOLD(F)	/* tracer: the asker has its answer */		\
+	F(u32,   id,          U32, "as given")
 
 #define IPC_MESSAGES(M)								\
 	/* name              code    sender     receiver  fields */		\
@@ -422,7 +425,8 @@ enum ipc_daemon_state { DAEMON_STOPPED, DAEMON_STARTING, DAEMON_READY, DAEMON_ST
 	M(deliver_text,      0x0a04, deliver,   deliver,  IPC_DELIVER_TEXT)	\
 	M(tracer_upto,       0x0b01, queue,     queue,    IPC_TRACER_UPTO)	\
 	M(tracer_have,       0x0b02, queue,     queue,    IPC_TRACER_HAVE)	\
-	M(tracer_ask,        0x0b03, queue,     queue,    IPC_TRACER_ASK)
+	M(tracer_ask,        0x0b03, queue,     queue,    IPC_TRACER_ASK)	\
+	M(tracer_told,       0x0b04, queue,     queue,    IPC_TRACER_TOLD)
 
 #define IPC_ELEMENTS(E)								\
 	E(rcpt,        IPC_RCPT)						\

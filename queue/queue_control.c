@@ -49,11 +49,13 @@ struct control_conn {
 	uint64_t		 count;
 	bool			 wants_commit;	/* its answer waits for the log */
 	bool			 failed;
+	uint32_t		 asked;		/* id of a question that the tracer has, 0: none */
 };
 
 struct control_state {
 	struct control_conn	*conn;
 	unsigned		 n;
+	uint32_t		 next_ask;
 };
 
 bool
@@ -403,14 +405,30 @@ take_trace(struct control_conn *c, struct slice frame)
 	struct ipc_queue_trace m;
 	int fd;
 
-	if (!ipc_get_queue_trace(frame, &m))
+	if (!ipc_get_queue_trace(frame, &m) || c->asked != 0)
 		return false;
 	if (!may(c))
 		return true;
+	if (++c->queue->control->next_ask == 0)
+		c->queue->control->next_ask = 1;
 	fd = ipc_conn_dup(c->conn);
-	if (fd == -1 || !trace_ask(c->queue, m.key, fd))
+	if (fd != -1 && trace_ask(c->queue, m.key, c->queue->control->next_ask, fd))
+		c->asked = c->queue->control->next_ask;
+	else
 		send_end(c, TEMP, 0, "the tracer is not there: try again later");
 	return true;
+}
+
+void
+control_traced(struct queue *q, uint32_t id, bool told)
+{
+	for (struct control_conn *c = q->control->conn; c != NULL; c = c->next) {
+		if (c->asked == 0 || (told && c->asked != id))
+			continue;
+		if (!told)
+			send_end(c, TEMP, 0, "the tracer ended: try again later");
+		c->asked = 0;
+	}
 }
 
 /* ---- figures ---- */

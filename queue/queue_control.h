@@ -10,6 +10,7 @@
 #define PP_QUEUE_CONTROL_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "queue.h"
 
@@ -20,6 +21,9 @@ void control_accept(struct queue *q, int fd);
 
 /* After each batch: answer what was done by it. */
 void control_committed(struct queue *q);
+
+/* The tracer has answered the question of this id; or (told false) it died, and all that asked it are told so. */
+void control_traced(struct queue *q, uint32_t id, bool told);
 
 /* Compare the ledger with the messages; once a minute, and for the figures. */
 void control_check_ledger(struct queue *q);

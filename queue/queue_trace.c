@@ -8,6 +8,7 @@
 
 #include "ipc_conn.h"
 #include "log.h"
+#include "queue_control.h"
 #include "tracer.h"
 
 #define OUT_MAX		(1024 * 1024)
@@ -29,10 +30,15 @@ on_frame(struct ipc_conn *conn, void *ctx, struct slice frame, int passed)
 {
 	struct trace_state *t = ctx;
 	struct ipc_tracer_have m;
+	struct ipc_tracer_told told;
 
 	(void)conn;
 	if (passed != -1)
 		(void)close(passed);
+	if (ipc_get_tracer_told(frame, &told)) {
+		control_traced(t->queue, told.id, true);
+		return true;
+	}
 	if (!ipc_get_tracer_have(frame, &m))
 		return false;
 	t->have_seq = m.seq;
@@ -50,6 +56,7 @@ on_closed(struct ipc_conn *conn, void *ctx, const char *why)
 	(void)why;
 	ipc_conn_free(conn);
 	t->conn = NULL;
+	control_traced(t->queue, 0, false);
 	if (waitpid(t->pid, &status, WNOHANG) == t->pid)
 		t->pid = -1;	/* else it is reaped later */
 	t->quick_deaths = lived < QUICK_S ? t->quick_deaths + 1 : 0;
@@ -145,10 +152,10 @@ trace_has(const struct queue *q, uint64_t seq, uint32_t size)
 }
 
 bool
-trace_ask(struct queue *q, struct slice key, int fd)
+trace_ask(struct queue *q, struct slice key, uint32_t id, int fd)
 {
 	struct trace_state *t = q->trace;
-	const struct ipc_tracer_ask m = { .key = key };
+	const struct ipc_tracer_ask m = { .id = id, .key = key };
 
 	if (t == NULL || t->conn == NULL) {
 		(void)close(fd);

@@ -23,7 +23,11 @@ void trace_tick(struct queue *q);
 /* Is all of segment seq, which has `size` octets, in the history? */
 bool trace_has(const struct queue *q, uint64_t seq, uint32_t size);
 
-/* Let the tracer answer this question on fd, which is taken over.  False: there is no tracer now. */
-bool trace_ask(struct queue *q, struct slice key, int fd);
+/*
+ * Let the tracer answer this question on fd, which is taken over.
+ * control_traced() follows with the id: told, or not if the tracer died.
+ * False: there is no tracer now.
+ */
+bool trace_ask(struct queue *q, struct slice key, uint32_t id, int fd);
 
 #endif

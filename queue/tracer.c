@@ -157,6 +157,19 @@ answer(struct tracer *t, struct slice key, int fd)
 }
 
 static bool
+told(struct tracer *t, uint32_t id)
+{
+	const struct ipc_tracer_told m = { .id = id };
+	struct buf frame;
+	bool ok;
+
+	buf_init(&frame, 64);
+	ok = ipc_put_tracer_told(&frame, &m) && ipc_send(t->setup.fd, buf_slice_of(&frame), -1) == IPC_IO_OK;
+	buf_clear(&frame);
+	return ok;
+}
+
+static bool
 take_frame(struct tracer *t, int passed)
 {
 	struct slice frame = buf_slice_of(&t->frame);
@@ -166,12 +179,14 @@ take_frame(struct tracer *t, int passed)
 	bool ok = true;
 
 	(void)ipc_code(frame, &code);
-	if (code == IPC_tracer_upto && ipc_get_tracer_upto(frame, &upto))
+	if (code == IPC_tracer_upto && ipc_get_tracer_upto(frame, &upto)) {
 		distil_target(&t->distil, upto.seq, upto.offset);
-	else if (code == IPC_tracer_ask && passed != -1 && ipc_get_tracer_ask(frame, &ask))
+	} else if (code == IPC_tracer_ask && passed != -1 && ipc_get_tracer_ask(frame, &ask)) {
 		answer(t, ask.key, passed);
-	else
+		ok = told(t, ask.id);
+	} else {
 		ok = code == IPC_hello;
+	}
 	if (passed != -1)
 		(void)close(passed);
 	t->more = true;
