@@ -17,6 +17,7 @@ from conftest import BIN, SLOW, Suite, wait_until
 from fake_queue import DEFERRED, DISCARDED, DONE, EXPANDED, FAILED, FakeQueue
 
 ROOT = os.geteuid() == 0
+pytestmark = pytest.mark.san
 MESSAGE = b"From: <sender@example.net>\r\nSubject: test\r\n\r\nHello.\r\n"
 
 

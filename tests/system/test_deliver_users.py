@@ -24,7 +24,7 @@ def can_mount():
         ["unshare", "-m", "mount", "--bind", "/etc/hostname", "/etc/passwd"], capture_output=True).returncode == 0
 
 
-pytestmark = pytest.mark.skipif(not can_mount(), reason="needs root and mount namespaces")
+pytestmark = [pytest.mark.san, pytest.mark.skipif(not can_mount(), reason="needs root and mount namespaces")]
 
 
 @pytest.fixture(scope="module")
