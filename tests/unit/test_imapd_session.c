@@ -464,6 +464,7 @@ expunge_by_another(void **state)
 		    "b NO [EXPUNGEISSUED] Some of the messages no longer exist\r\n" },
 		{ 1, "b FETCH 1 (UID)\r\n", "* 1 FETCH (UID 3)\r\nb OK Fetched\r\n" },
 		{ 0, "b NOOP\r\n", "* 2 FETCH (FLAGS (\\Seen \\Recent))\r\nb OK Nothing done\r\n" },
+		{ 0, "b UID FETCH * UID\r\n", "* 2 FETCH (UID 4)\r\nb OK Fetched\r\n" },
 		{ 0, "b STORE 1 +FLAGS.SILENT (\\Deleted)\r\n", "b OK Flags stored\r\n" },
 		{ 0, "b CLOSE\r\n", "b OK Mailbox closed\r\n" },
 		{ 1, "b UID FETCH 3 BODY.PEEK[]\r\n", "* 1 EXPUNGE\r\nb OK Fetched\r\n" },
