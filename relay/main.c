@@ -12,6 +12,7 @@
 #include "conn.h"
 #include "log.h"
 #include "relay.h"
+#include "relay_recent.h"
 
 /* The one line of the password file; it may end in a newline. */
 static void
@@ -70,6 +71,7 @@ main(int argc, char **argv)
 	c.gid = r.daemon.gid;
 	daemon_confine(&r.daemon, &c);	/* below this line: no privilege, no files */
 
+	r.recent = relay_recent_new();
 	r.daemon.drain = relay_begin_drain;
 	r.daemon.drain_ctx = &r;
 	relay_queue_connect(&r);

@@ -22,6 +22,7 @@ struct ipc_conn;
 struct ssl_ctx_st;
 struct relay_dns;
 struct relay_conn;
+struct relay_recent;
 
 #define DEST_KEY_MAX	256
 #define DEST_HOSTS_MAX	20	/* addresses tried for one destination */
@@ -75,6 +76,7 @@ struct relay {
 	char			 password[512];
 	struct relay_dns	*dns;
 	struct ipc_conn		*queue;
+	struct relay_recent	*recent;
 	struct event		*reconnect;
 	struct dest		*dests;
 	unsigned		 jobs;		/* in hand */

@@ -10,6 +10,7 @@
 #include "ipc_conn.h"
 #include "log.h"
 #include "relay.h"
+#include "relay_recent.h"
 
 #define RESULTS_OUT	(32 * 1024 * 1024)	/* octets of results that may wait for queue */
 #define RESULTS_FRAME	(80 * 1024)		/* then another frame is begun */
@@ -144,6 +145,7 @@ delivery_done(struct delivery *d, const char *host, const char *host_name)
 		m.remote = slice_of(r->reply.code == 0 ? "" : host_name);
 		m.connect_usec = usec_since(d->connected_usec, d->started_usec);
 		m.transfer_usec = usec_since(d->started_usec, now);
+		relay_recent_add(d->job->relay->recent, d->job->qid.n, &m);
 		add_result(d->job, &list, &m);
 	}
 	send_results(d->job, &list);
@@ -251,8 +253,26 @@ job_new(struct relay *r, const struct ipc_job *m, int fd, const struct rcpt_at *
 	return j;
 }
 
+/* Recipients that have it already: the last result did not reach queue. */
 static void
-start_deliveries(struct relay *r, struct job *j, struct rcpt_at *rcpt, size_t n, size_t at)
+answer_from_memory(struct job *j, struct rcpt_at *rcpt, size_t n)
+{
+	struct ipc_job_result m;
+	struct buf list;
+
+	buf_init(&list, IPC_FRAME_MAX);
+	for (size_t i = 0; i < n; i++) {
+		if (!relay_recent_find(j->relay->recent, j->qid.n, rcpt[i].index, &m))
+			continue;
+		rcpt[i].taken = true;
+		add_result(j, &list, &m);
+	}
+	send_results(j, &list);
+	buf_clear(&list);
+}
+
+static void
+start_deliveries(struct relay *r, struct job *j, struct rcpt_at *rcpt, size_t n, size_t at, bool repeat)
 {
 	struct delivery *made = NULL, *next;
 	bool all = r->daemon.conf.smarthost.host != NULL, short_of_memory = false;
@@ -262,6 +282,8 @@ start_deliveries(struct relay *r, struct job *j, struct rcpt_at *rcpt, size_t n,
 		rcpt[i].addr = slice_make(j->memory + at, rcpt[i].addr.len);
 		at += rcpt[i].addr.len;
 	}
+	if (repeat)
+		answer_from_memory(j, rcpt, n);
 	for (size_t i = 0; i < n; i++) {
 		struct delivery *d;
 
@@ -334,7 +356,7 @@ on_frame(struct ipc_conn *c, void *ctx, struct slice frame, int passed)
 		return false;
 	}
 	r->jobs++;
-	start_deliveries(r, j, rcpt, n, m.sender.len + m.content.len);
+	start_deliveries(r, j, rcpt, n, m.sender.len + m.content.len, m.repeat != 0);
 	free(rcpt);
 	if (--j->left == 0)
 		job_free(j);
