@@ -121,7 +121,7 @@ put_utf8(struct slice s, bool last, struct buf *out)
 		(void)put_unknown(out);
 		from = ++at;
 	}
-	(void)buf_put(out, s.ptr + from, at - from);
+	(void)buf_slice(out, slice_sub(s, from, at - from));
 	return at;
 }
 
@@ -207,7 +207,8 @@ mime_converter_put(struct mime_converter *c, struct slice text, bool last, struc
 	c->carry_n = text.len - used;
 	if (c->carry_n > sizeof(c->carry))
 		c->carry_n = 0;		/* no charset has such characters: memory was short */
-	memcpy(c->carry, text.ptr + used, c->carry_n);
+	if (c->carry_n > 0)
+		memcpy(c->carry, text.ptr + used, c->carry_n);
 	return !out->full;
 }
 

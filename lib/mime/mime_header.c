@@ -96,7 +96,7 @@ mime_unfold(struct slice value, struct buf *out)
 		if (c != '\n' || (next != ' ' && next != '\t'))
 			(void)buf_char(out, ' ');
 	}
-	return buf_put(out, value.ptr + from, value.len - from);
+	return buf_slice(out, slice_sub(value, from, value.len));
 }
 
 void
@@ -120,14 +120,17 @@ struct mime_size
 mime_measure(struct slice text)
 {
 	struct mime_size size = { .octets = text.len };
-	const char *p = text.ptr, *end = text.ptr + text.len;
+	const char *p = text.ptr, *end;
 
+	if (text.len == 0)
+		return size;
+	end = text.ptr + text.len;
 	while (p < end && (p = memchr(p, '\n', (size_t)(end - p))) != NULL) {
 		size.lines++;
 		size.octets += p == text.ptr || p[-1] != '\r';
 		p++;
 	}
-	if (text.len > 0 && end[-1] != '\n')
+	if (end[-1] != '\n')
 		size.lines++;
 	return size;
 }
