@@ -100,7 +100,7 @@ struct master_client {
 };
 
 struct master {
-	const char		*conf_file;
+	char			*conf_file;	/* owned */
 	struct conf		 conf;
 	bool			 foreground;
 	enum master_phase	 phase;

@@ -233,6 +233,8 @@ cmd_start(struct cli *c, int argc, char **argv)
 	m->up_fd = open_up(m);
 	(void)unsetenv("NOTIFY_SOCKET");
 	rc = start(c, m);
+	conf_clear(&m->conf);
+	free(m->conf_file);
 	free(m);
 	return rc;
 }
