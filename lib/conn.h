@@ -102,7 +102,8 @@ const char *conn_tls_cipher(const struct conn *c, int *bits);
 /* Is there input that has not been taken?  Inside input(): from earlier calls. */
 bool conn_has_input(const struct conn *c);
 
-/* TCP_NODELAY and keepalive; of a listener its connections inherit them.  Nothing on other sockets. */
+/* TCP_NODELAY and keepalive; of a listener its connections inherit them.  Nothing on
+ * other sockets.  Sockets of daemon_start() have it already. */
 void conn_tune(int fd);
 
 /* Peer and own address as logged ("192.0.2.1", "2001:db8::1", "unix"), port may be NULL. */
@@ -110,9 +111,8 @@ bool conn_address(int fd, bool peer, char *out, size_t size, uint16_t *port);
 
 /*
  * Listeners.  accepted() gets a non-blocking descriptor.  When descriptors run
- * out nothing is accepted for 200 ms.  To be called before the process is
- * confined (it sets options); fd stays the caller's and may be shared with
- * other processes.
+ * out nothing is accepted for 200 ms.  fd stays the caller's and may be shared
+ * with other processes.
  */
 struct conn_listener;
 struct conn_listener *conn_listen(struct event_base *base, int fd,

@@ -82,7 +82,6 @@ conn_listen(struct event_base *base, int fd, void (*accepted)(int fd, void *ctx)
 	l->fd = fd;
 	l->accepted = accepted;
 	l->ctx = ctx;
-	conn_tune(fd);
 	if (event_assign(&l->ev_accept, base, fd, EV_READ | EV_PERSIST, on_connection, l) != 0 ||
 	    event_assign(&l->ev_pause, base, -1, 0, on_pause_over, l) != 0 ||
 	    event_add(&l->ev_accept, NULL) != 0) {

@@ -16,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "conn.h"
 #include "daemon_parent.h"
 #include "listen.h"
 #include "log.h"
@@ -193,6 +194,7 @@ add_socket(struct daemon *d, int fd, const char *name, bool connection)
 	s = &d->socket[d->socket_n++];
 	s->fd = fd;
 	s->connection = connection;
+	conn_tune(fd);
 	(void)snprintf(s->name, sizeof(s->name), "%s", name);
 }
 
