@@ -176,31 +176,40 @@ written_read_and_claimed(void **unused)
 	buf_clear(&rcpts);
 }
 
-/* What a user may plant in the folder through a broken helper: links, FIFOs, short files. */
+/* What a user may plant in the folder through a broken helper: links (to a good file, even), FIFOs, short files. */
 static void
 planted_files_are_refused(void **unused)
 {
 	static const char *const names[] = {
-		"D000660f139cfadf91b6bf055cf628bad", "D000660f139cfadf91b6bf055cf628bae",
-		"D000660f139cfadf91b6bf055cf628baf", "D000660f139cfadf91b6bf055cf628bb0",
+		"D000660f139cfadf91b6bf055cf628bad", "D000660f139cfadf91b6bf055cf628bae", "D000660f139cfadf91b6bf055cf628baf",
 	};
-	struct buf header;
+	struct dropfile_writer w;
+	struct buf header, rcpts;
 	struct dropfile d;
 	int fd;
 
 	(void)unused;
 	buf_init(&header, DROPFILE_HEADER_MAX);
-	assert_int_equal(symlinkat("/etc/passwd", dirfd_, names[0]), 0);
+	make(&d, &rcpts, 0);
+	assert_true(dropfile_create(&w, dirfd_, &d) && dropfile_commit(&w));
+	assert_int_equal(symlinkat(w.name, dirfd_, names[0]), 0);
 	assert_int_equal(mkfifoat(dirfd_, names[1], 0600), 0);
 	fd = openat(dirfd_, names[2], O_CREAT | O_WRONLY, 0600);
 	assert_int_equal(write(fd, "PPDROP1\n\xff\xff\xff\xff", 12), 12);
 	(void)close(fd);
-	assert_int_equal(linkat(dirfd_, names[2], dirfd_, names[3], 0), 0);
-	for (size_t i = 0; i < LEN(names); i++)
+	for (size_t i = 0; i < LEN(names); i++) {
 		check_row(i, dropfile_open(dirfd_, names[i], &header, &d) == -1);
-	for (size_t i = 0; i < LEN(names); i++)
 		assert_int_equal(unlinkat(dirfd_, names[i], 0), 0);
+	}
+	fd = dropfile_open(dirfd_, w.name, &header, &d);
+	assert_true(fd >= 0);
+	(void)close(fd);
+	assert_int_equal(linkat(dirfd_, w.name, dirfd_, names[0], 0), 0);
+	assert_int_equal(dropfile_open(dirfd_, w.name, &header, &d), -1);
+	assert_int_equal(unlinkat(dirfd_, names[0], 0), 0);
+	assert_int_equal(unlinkat(dirfd_, w.name, 0), 0);
 	buf_clear(&header);
+	buf_clear(&rcpts);
 }
 
 static void

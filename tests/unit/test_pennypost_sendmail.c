@@ -51,6 +51,8 @@ callers_keep_working(void **unused)
 		{ "sendmail -O ErrorMode=m -OTimeout=1 a@x", "", NULL, NULL, 1 },
 		{ "sendmail -- -t", "", NULL, NULL, 1 },
 		{ "sendmail -itfuser@x", "ti", "user@x", NULL, 0 },
+		{ "sendmail -omti", "ti", NULL, NULL, 0 },
+		{ "sendmail -oemti", "", NULL, NULL, 0 },				/* the value of e */
 		{ "sendmail -bm -v -G a@x", "", NULL, NULL, 1 },
 	};
 
