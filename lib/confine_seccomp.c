@@ -109,8 +109,20 @@ add_rule(scmp_filter_ctx ctx, uint32_t action, const struct policy_rule *r)
 	return seccomp_rule_add_array(ctx, action, r->nr, 1, &test);
 }
 
+#ifdef PP_SANITIZE
+/* Has the kind a rule for this call?  A refusal without conditions would win over it. */
+static bool
+has_rule(int nr, uint32_t bit)
+{
+	for (size_t i = 0; i < policy_rules_n; i++)
+		if (policy_rules[i].nr == nr && (policy_rules[i].kinds & bit) != 0)
+			return true;
+	return false;
+}
+#endif
+
 static int
-add_sanitizer(scmp_filter_ctx ctx)
+add_sanitizer(scmp_filter_ctx ctx, uint32_t bit)
 {
 	int rc = 0;
 
@@ -120,14 +132,12 @@ add_sanitizer(scmp_filter_ctx ctx)
 			rc = seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, sanitizer_allowed[i], 0, NULL);
 	}
 	for (size_t i = 0; i < LEN(sanitizer_refused) && rc == 0; i++) {
-		if (sanitizer_refused[i] < 0)
-			continue;
-		rc = seccomp_rule_add_array(ctx, SCMP_ACT_ERRNO(EPERM), sanitizer_refused[i], 0, NULL);
-		if (rc == -EEXIST)	/* this kind may make it, under conditions or without */
-			rc = 0;
+		if (sanitizer_refused[i] >= 0 && !has_rule(sanitizer_refused[i], bit))
+			rc = seccomp_rule_add_array(ctx, SCMP_ACT_ERRNO(EPERM), sanitizer_refused[i], 0, NULL);
 	}
 #else
 	(void)ctx;
+	(void)bit;
 #endif
 	return rc;
 }
@@ -147,7 +157,7 @@ add_rules(scmp_filter_ctx ctx, enum confine_kind kind)
 				rc = add_rule(ctx, SCMP_ACT_ALLOW, &policy_rules[i]);
 		}
 		if (rc == 0)
-			rc = add_sanitizer(ctx);
+			rc = add_sanitizer(ctx, bit);
 	}
 	/* Its flags are behind a pointer that a filter cannot follow; glibc then takes clone(). */
 	if (rc == 0)
