@@ -84,9 +84,9 @@ def filled(make_suite):
 
 
 def swaks(suite, content):
-    """swaks reads LF text and makes the CRLF itself."""
+    """swaks reads LF text, makes the CRLF itself, and adds the last line end."""
     with tempfile.NamedTemporaryFile() as f:
-        f.write(content.replace(b"\r\n", b"\n"))
+        f.write(content[:-2].replace(b"\r\n", b"\n"))
         f.flush()
         done = subprocess.run(["swaks", "--server", f"127.0.0.1:{suite.port('smtp')}", "--from", "s@example.net", "--to",
                                "alice@example.test", "--data", f"@{f.name}", "--helo", "c.example.net", "--suppress-data"],

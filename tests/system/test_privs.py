@@ -43,7 +43,9 @@ def test_only_parents_are_root(processes):
         if p["uid"][0] == 0:
             assert kind.endswith(parents), f"{kind} runs as root"
         else:
-            assert p["cap_effective"] == [] and p["cap_permitted"] == [] and p["cap_bounding"] == [], p
+            # What a root parent may give its children bounds them; with no_new_privs none of it can be had back.
+            assert p["cap_effective"] == [] and p["cap_permitted"] == [], p
+            assert set(p["cap_bounding"]) <= {"kill", "setgid", "setuid", "sys_chroot"} and p["no_new_privs"], p
             assert len(set(p["uid"])) == 1 and len(set(p["gid"])) == 1 and p["groups"] == [], p
             uid_of.setdefault(kind, set()).add(p["uid"][0])
     different = [next(iter(uid_of[k])) for k in ("smtpd", "login", "queue", "relay", "auth", "imap-user")]

@@ -20,13 +20,13 @@ ZONE = """$TTL 60
 ns A 127.0.0.1
 """
 RECORDS = {
-    "good.test": "@ MX 10 mx1\n@ MX 20 mx2\nmx1 A 127.0.0.11\nmx2 A 127.0.0.12\n",
-    "fallback.test": "@ MX 10 dead\n@ MX 20 mx2\ndead A 127.0.0.19\nmx2 A 127.0.0.12\n",
-    "implicit.test": "@ A 127.0.0.11\n",
-    "null.test": "@ MX 0 .\n",
-    "loop.test": "@ MX 5 mail.example.test.\n@ MX 10 mx2\nmx2 A 127.0.0.12\n",
-    "refuses.test": "@ MX 10 mx\nmx A 127.0.0.13\n",
-    "later.test": "@ MX 10 mx\nmx A 127.0.0.14\n",
+    "good.example": "@ MX 10 mx1\n@ MX 20 mx2\nmx1 A 127.0.0.11\nmx2 A 127.0.0.12\n",
+    "fallback.example": "@ MX 10 dead\n@ MX 20 mx2\ndead A 127.0.0.19\nmx2 A 127.0.0.12\n",
+    "implicit.example": "@ A 127.0.0.11\n",
+    "null.example": "@ MX 0 .\n",
+    "loop.example": "@ MX 5 mail.example.test.\n@ MX 10 mx2\nmx2 A 127.0.0.12\n",
+    "refuses.example": "@ MX 10 mx\nmx A 127.0.0.13\n",
+    "later.example": "@ MX 10 mx\nmx A 127.0.0.14\n",
 }
 
 
@@ -115,12 +115,12 @@ class Sink(threading.Thread):
 
 @pytest.fixture(scope="module")
 def dns():
-    """A real name server (Knot) for the zones of RECORDS; anything else below test does not exist."""
+    """A real name server (Knot) for the zones of RECORDS; anything else below example does not exist."""
     folder = tempfile.mkdtemp(prefix="pp-knot-")
     os.chmod(folder, 0o755)
     port = free_port_base()
     zones = ""
-    for zone, records in {**RECORDS, "test": ""}.items():
+    for zone, records in {**RECORDS, "example": ""}.items():
         with open(f"{folder}/{zone}.zone", "w") as f:
             f.write(ZONE.format(zone=zone) + records)
         zones += f'  - domain: {zone}\n    file: "{folder}/{zone}.zone"\n'
@@ -131,7 +131,7 @@ def dns():
     server = subprocess.Popen(["knotd", "-c", f"{folder}/knot.conf"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def answers():
-        return "127.0.0.11" in subprocess.run(["kdig", "@127.0.0.1", "-p", str(port), "mx1.good.test", "A", "+short"],
+        return "127.0.0.11" in subprocess.run(["kdig", "@127.0.0.1", "-p", str(port), "mx1.good.example", "A", "+short"],
                                               capture_output=True, text=True).stdout
 
     wait_until(answers, 20, "knotd")
@@ -168,27 +168,27 @@ def submit(suite, *to, content="From: alice@example.test\r\nSubject: out\r\n\r\n
 
 
 def test_mx_by_preference(direct, hosts):
-    submit(direct, "r@good.test", "r2@good.test")
+    submit(direct, "r@good.example", "r2@good.example")
     wait_until(lambda: hosts["mx1"].messages, 20, "the message at mx1; log: " + direct.log()[-2000:])
     m = hosts["mx1"].messages[-1]
-    assert m["to"] == ["r@good.test", "r2@good.test"] and m["from"].startswith("MAIL FROM:<alice@example.test>")
+    assert m["to"] == ["r@good.example", "r2@good.example"] and m["from"].startswith("MAIL FROM:<alice@example.test>")
     assert m["content"].endswith(b"\r\n\r\nHi.\r\n.dot\r\n")
     assert not hosts["mx2"].messages
-    direct.wait_log(r"to=<r@good.test>, relay=mx1.good.test\[127.0.0.11\]:\d+, delay=.*, dsn=2.0.0, status=sent \(250 2.0.0 Ok: queued as SINK1\)")
+    direct.wait_log(r"to=<r@good.example>, relay=mx1.good.example\[127.0.0.11\]:\d+, delay=.*, dsn=2.0.0, status=sent \(250 2.0.0 Ok: queued as SINK1\)")
 
 
 def test_next_host_when_the_first_is_dead(direct, hosts):
-    submit(direct, "r@fallback.test")
-    wait_until(lambda: any(m["to"] == ["r@fallback.test"] for m in hosts["mx2"].messages), 20, "the message at mx2")
+    submit(direct, "r@fallback.example")
+    wait_until(lambda: any(m["to"] == ["r@fallback.example"] for m in hosts["mx2"].messages), 20, "the message at mx2")
 
 
 def test_implicit_mx(direct, hosts):
-    submit(direct, "r@implicit.test")
-    wait_until(lambda: any(m["to"] == ["r@implicit.test"] for m in hosts["mx1"].messages), 20, "the message")
+    submit(direct, "r@implicit.example")
+    wait_until(lambda: any(m["to"] == ["r@implicit.example"] for m in hosts["mx1"].messages), 20, "the message")
 
 
-@pytest.mark.parametrize("domain, status", [("null.test", "5.1.10"), ("nowhere.test", "5.1.2"), ("loop.test", "5.4.6"),
-                                            ("refuses.test", "5.1.1")])
+@pytest.mark.parametrize("domain, status", [("null.example", "5.1.10"), ("nowhere.example", "5.1.2"), ("loop.example", "5.4.6"),
+                                            ("refuses.example", "5.1.1")])
 def test_final_failures_bounce(direct, domain, status):
     submit(direct, f"r@{domain}")
     direct.wait_log(rf"to=<r@{domain}>, .*dsn={re.escape(status)}, status=bounced")
@@ -204,11 +204,11 @@ def test_final_failures_bounce(direct, domain, status):
 
 
 def test_deferred_then_expired(direct):
-    submit(direct, "r@later.test")
-    direct.wait_log(r"to=<r@later.test>, .*dsn=4.2.0, status=deferred \(host mx.later.test.* said: 450 4.2.0 greylisted")
+    submit(direct, "r@later.example")
+    direct.wait_log(r"to=<r@later.example>, .*dsn=4.2.0, status=deferred \(host mx.later.example.* said: 450 4.2.0 greylisted")
     assert "greylisted" in direct.run(program="mailq").stdout
-    direct.wait_log(r"to=<r@later.test>, .*status=(expired|bounced)", 40)
-    wait_until(lambda: any(b"r@later.test" in open(f, "rb").read() for f in direct.files("alice")), 20, "the bounce")
+    direct.wait_log(r"to=<r@later.example>, .*status=(expired|bounced)", 40)
+    wait_until(lambda: any(b"r@later.example" in open(f, "rb").read() for f in direct.files("alice")), 20, "the bounce")
 
 
 def certificate(folder):
@@ -259,11 +259,11 @@ def test_hostile_replies(make_suite, dns):
              Sink("127.0.0.13", port, {"rcpt": "550 5.1.1 \x00\x1b[2J" + "y" * 1500}),
              Sink("127.0.0.14", port, {"greeting": "hello"})]
     suite = make_suite(resolver=f"127.0.0.1@{dns}", relay_port=port, relay_timeout="5s")
-    for domain in ("implicit.test", "refuses.test", "later.test"):
+    for domain in ("implicit.example", "refuses.example", "later.example"):
         submit(suite, f"r@{domain}")
-    suite.wait_log(r"to=<r@implicit.test>, .*status=deferred")
-    suite.wait_log(r"to=<r@refuses.test>, .*status=bounced \(host .* said: 550 5.1.1 \?\?\[2Jyyy")
-    suite.wait_log(r"to=<r@later.test>, .*status=deferred")
+    suite.wait_log(r"to=<r@implicit.example>, .*status=deferred")
+    suite.wait_log(r"to=<r@refuses.example>, .*status=bounced \(host .* said: 550 5.1.1 \?\?\[2Jyyy")
+    suite.wait_log(r"to=<r@later.example>, .*status=deferred")
     assert re.search(r"[\x00-\x09\x0b-\x1f\x7f-\xff]", suite.log()) is None
     for s in sinks:
         s.close()
