@@ -4,14 +4,18 @@
 #include "store_int.h"
 
 enum store_error
-copy_keywords(const struct store_folder *f, uint32_t used, struct box *to, struct key_map *map)
+copy_keywords(struct store_folder *f, uint32_t used, struct box *to, struct key_map *map)
 {
-	enum store_error error = STORE_OK;
-	bool replaced;
+	enum store_error error;
+	bool replaced, changed;
 
 	*map = (struct key_map){ .used = used };
 	if (used == 0)
 		return STORE_OK;
+	error = keywords_load(&f->box.keywords, f->box.dir, &changed);	/* others may have added names */
+	f->keywords_changed |= changed;
+	if (error != STORE_OK)
+		return error;
 	error = uidlist_lock(&to->uids, &replaced);
 	for (unsigned bit = 0; bit < STORE_KEYWORDS && error == STORE_OK; bit++) {
 		const char *name = f->box.keywords.name[bit];

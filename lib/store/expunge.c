@@ -99,7 +99,13 @@ static enum store_error
 remove_messages(struct store_folder *f, const uint32_t *uid, size_t n, bool any_flag)
 {
 	struct removal r = { .f = f, .any_flag = any_flag };
-	enum store_error error, finished;
+	enum store_error error = STORE_OK, finished;
+
+	/* Others may have set \\Deleted meanwhile, or taken it back. */
+	if (!any_flag && scan_needed(f))
+		error = scan_folder(f);
+	if (error != STORE_OK)
+		return store_done(f->box.store, error);
 
 	if (uid == NULL)
 		n = f->n;

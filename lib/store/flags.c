@@ -1,5 +1,6 @@
 /* flags.c: flags and keywords, which are letters of the file's name. */
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -39,13 +40,16 @@ rename_one(struct store_folder *f, struct msg *m, const struct store_flags *c, u
 {
 	char from[MAILDIR_NAME_MAX + 1], to[MAILDIR_NAME_MAX + 1];
 	uint32_t upper, lower;
+	struct stat st;
 	int dir = view_file_dir(f, m), cur = box_sub(&f->box, BOX_CUR);
 
 	new_letters(m, c, keywords, &upper, &lower);
-	if (upper == m->upper && lower == m->pub.keywords)
-		return STORE_OK;
 	if (!view_file(f, m, from) || !maildir_print(view_base(f, m), upper, lower, to))
 		return STORE_CANNOT;	/* no room for the letters in a foreign name */
+	/* Nothing to do, if the view is right about what it has. */
+	if (upper == m->upper && lower == m->pub.keywords)
+		return fstatat(dir, from, &st, AT_SYMLINK_NOFOLLOW) == 0 ? STORE_OK :
+		    errno == ENOENT ? STORE_GONE : store_from_errno(errno);
 	if (dir < 0 || cur < 0 || renameat(dir, from, cur, to) != 0)
 		return errno == ENOENT ? STORE_GONE : store_from_errno(errno);
 	done->cur = true;
@@ -92,12 +96,11 @@ sync_dirs(struct store_folder *f, const struct renamed *done)
 	return STORE_OK;
 }
 
-/* Bits of the keywords named; those that must be added need the lock. */
-static enum store_error
-find_keywords(struct store_folder *f, const struct store_flags *c, uint32_t *bits)
+/* Bits of those keywords that the view knows; are they all? */
+static bool
+known_keywords(const struct store_folder *f, const struct store_flags *c, uint32_t *bits)
 {
-	enum store_error error;
-	bool all = true, replaced;
+	bool all = true;
 
 	*bits = 0;
 	for (size_t i = 0; i < c->keyword_n; i++) {
@@ -108,8 +111,22 @@ find_keywords(struct store_folder *f, const struct store_flags *c, uint32_t *bit
 		else
 			all = false;
 	}
-	if (all || c->change == STORE_REMOVE)
+	return all;
+}
+
+/* Bits of the keywords named; other sessions may have made them; those that must be added need the lock. */
+static enum store_error
+find_keywords(struct store_folder *f, const struct store_flags *c, uint32_t *bits)
+{
+	enum store_error error;
+	bool replaced, changed;
+
+	if (known_keywords(f, c, bits))
 		return STORE_OK;
+	error = keywords_load(&f->box.keywords, f->box.dir, &changed);
+	f->keywords_changed |= changed;
+	if (error != STORE_OK || known_keywords(f, c, bits) || c->change == STORE_REMOVE)
+		return error;
 	error = uidlist_lock(&f->box.uids, &replaced);
 	if (error == STORE_OK)
 		error = box_keywords(&f->box, c->keyword, c->keyword_n, false, bits);

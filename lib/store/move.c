@@ -55,7 +55,12 @@ move_one(struct mover *v, struct msg *m)
 	char from[MAILDIR_NAME_MAX + 1], to[MAILDIR_NAME_MAX + 1];
 	struct box_entry e;
 	size_t had = v->bases.len;
+	enum store_error error = STORE_OK;
 
+	if ((m->pub.keywords & ~v->keys.used) != 0)	/* another session has set one meanwhile */
+		error = copy_keywords(v->f, v->keys.used | m->pub.keywords, &v->to, &v->keys);
+	if (error != STORE_OK)
+		return error;
 	if (!view_file(v->f, m, from) || !copy_base(v->f, m, &v->base, &e) ||
 	    !maildir_print(buf_slice_of(&v->base), m->upper, copy_letters(&v->keys, m->pub.keywords), to))
 		return STORE_NAME;

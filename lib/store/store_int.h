@@ -233,7 +233,7 @@ struct key_map {
 	uint32_t	to[STORE_KEYWORDS];	/* bit in the target, or 0 */
 };
 /* Where the keywords of these messages are in folder `to`; names are added to it as far as there is room. */
-enum store_error copy_keywords(const struct store_folder *f, uint32_t used, struct box *to, struct key_map *map);
+enum store_error copy_keywords(struct store_folder *f, uint32_t used, struct box *to, struct key_map *map);
 uint32_t copy_letters(const struct key_map *map, uint32_t lower);
 /* A new base name for a message, with the sizes when they are known; fills e but for e->base's life: out owns it. */
 bool copy_base(struct store_folder *f, const struct msg *m, struct buf *out, struct box_entry *e);
