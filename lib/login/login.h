@@ -8,7 +8,7 @@
  *	front	pp-login, some alike, each with its broker: accept, TLS, the
  *		protocol before login (struct login_proto), auth-login; then it
  *		copies plain octets between the client's TLS and the user's process.
- *		login_front.c, login_session.c, login_auth.c, login_relay.c
+ *		login_front.c, login_accept.c, login_session.c, login_auth.c, login_relay.c
  *	user	one process a user and service, as that user, confined to that
  *		Maildir: user_process.h.
  *

@@ -3,6 +3,7 @@
  * Everything it holds hangs on struct login_front.
  *
  *	login_front.c	starting, accepting, the parent's orders, ending
+ *	login_accept.c	a new connection, if there is a place for it
  *	login_session.c	a connection until it is logged in
  *	login_relay.c	a connection afterwards
  *	login_auth.c	questions to auth
@@ -117,10 +118,17 @@ _Noreturn void login_front_run(const struct login_front_start *start);
 /* A session has ended: it is off its list.  The front may have reached its own end. */
 void login_front_session_gone(struct login_front *f);
 
-/* ---- login_session.c ---- */
+/* ---- login_accept.c ---- */
 
 /* Takes over fd (non-blocking). */
 void login_session_new(struct login_front *f, int fd, bool implicit_tls);
+
+/* ---- login_session.c ---- */
+
+/* The conversation begins; false: no memory (fd is closed, s is the caller's). */
+bool login_session_begin(struct login_session *s, int fd, bool implicit_tls);
+void login_session_timer(int fd, short what, void *s);
+void login_talk_free(struct login_session *s);	/* s->talk and what hangs on it */
 /* The connection has ended, or must: frees everything; why is for the log. */
 void login_session_free(struct login_session *s, const char *why);
 /* Say bye and close, unless it is logged in or about to be. */

@@ -1,17 +1,14 @@
 /*
- * login_session: one connection from accept() until it is logged in.
+ * login_session: one connection until it is logged in.
  *
  * The protocol (struct login_proto) says what to reply and what it wants; this
  * does it.  At most one question is open at a time, to auth or to the parent,
  * input waits meanwhile, and a timer bounds every state.
  */
-#include <errno.h>
 #include <event2/event.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
-#include <unistd.h>
 
 #include "ipc_conn.h"
 #include "log.h"
@@ -28,7 +25,6 @@
 #define AUTH_MS		40000		/* on top of auth's limit for PAM: it lets who fails often wait up to 30 s */
 #define START_MS	30000		/* for the parent to find or make the user's process */
 #define TALK_MIN_MS	1000		/* that a client has left after an answer */
-#define ROOM_AGE_USEC	5000000		/* a connection this old makes room when there is none */
 
 static void follow(struct login_session *s, struct login_step *step);
 
@@ -87,8 +83,8 @@ log_end(const struct login_session *s, const char *why)
 
 /* ---- the end ---- */
 
-static void
-talk_free(struct login_session *s)
+void
+login_talk_free(struct login_session *s)
 {
 	struct login_talk *t = s->talk;
 
@@ -116,7 +112,7 @@ login_session_free(struct login_session *s, const char *why)
 		login_relay_clear(s);
 		TAILQ_REMOVE(&f->relaying, s, entry);
 	}
-	talk_free(s);
+	login_talk_free(s);
 	conn_free(s->conn);
 	login_limits_give(f->limits, f->worker, s->limit_slot);
 	free(s);
@@ -292,7 +288,7 @@ login_session_started(struct login_session *s, enum verdict verdict, uint32_t pi
 	}
 	l.mpid = pid;
 	log_login(&l);
-	talk_free(s);
+	login_talk_free(s);
 	TAILQ_REMOVE(&s->front->talking, s, entry);
 	TAILQ_INSERT_TAIL(&s->front->relaying, s, entry);
 	s->state = SESSION_RELAY;
@@ -458,8 +454,8 @@ static const struct conn_ops session_ops = {
 };
 
 /* Time is up for the state. */
-static void
-on_timer(int fd, short what, void *arg)
+void
+login_session_timer(int fd, short what, void *arg)
 {
 	struct login_session *s = arg;
 
@@ -491,132 +487,23 @@ on_timer(int fd, short what, void *arg)
 
 /* ---- the beginning ---- */
 
-/* 72 random bits; tells connections apart in the log. */
-static void
-make_id(char out[13])
+bool
+login_session_begin(struct login_session *s, int fd, bool implicit_tls)
 {
-	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-	unsigned char random[12];
+	struct login_front *f = s->front;
 
-	if (getrandom(random, sizeof(random), GRND_NONBLOCK) != sizeof(random))
-		memset(random, 0, sizeof(random));
-	for (size_t i = 0; i < sizeof(random); i++)
-		out[i] = digits[random[i] & 63];
-	out[sizeof(random)] = '\0';
-}
-
-/*
- * All places are taken: one that came some time ago and still has not logged
- * in gives up its place, so silent clients cannot keep others out (P15).
- */
-static bool
-make_room(struct login_front *f)
-{
-	uint64_t now = now_mono_usec();
-	struct login_session *s;
-
-	TAILQ_FOREACH(s, &f->talking, entry) {
-		if (now - s->talk->started_usec < ROOM_AGE_USEC)
-			return false;
-		if (s->state == SESSION_TALK || s->state == SESSION_TLS) {
-			login_session_free(s, "Dropped for a newer connection");
-			return true;
-		}
-	}
-	return false;
-}
-
-static enum login_limit
-take_place(struct login_front *f, struct login_session *s)
-{
-	enum login_limit limit;
-
-	for (int i = 0; i < 2; i++) {
-		limit = LOGIN_LIMIT_TOTAL;
-		if (f->sessions_n < f->sessions_max)
-			limit = login_limits_take(f->limits, f->worker, s->rip, &s->limit_slot);
-		if (limit != LOGIN_LIMIT_TOTAL || !make_room(f))
-			break;
-	}
-	return limit;
-}
-
-/* No place: say so where that can be done without a handshake. */
-static void
-turn_away(struct login_session *s, int fd, bool implicit_tls, enum login_limit limit)
-{
-	const struct login_proto *proto = s->front->proto;
-	struct buf out;
-
-	log_say(LOG_LEVEL_WARNING, "too many connections%s, turned away: rip=%s",
-	    limit == LOGIN_LIMIT_CLIENT ? " from one client" : "", s->rip);
-	buf_init(&out, REPLY_MAX);
-	if (!implicit_tls) {
-		proto->start(s->talk->state, s->talk->facts);
-		proto->bye(s->talk->state, LOGIN_BYE_BUSY, &out);
-		if (write(fd, out.ptr, out.len) == -1 && errno != EAGAIN)
-			log_say(LOG_LEVEL_DEBUG, "%s: %s", s->rip, strerror(errno));
-	}
-	buf_clear(&out);
-	(void)close(fd);
-	talk_free(s);
-	free(s);
-}
-
-static struct login_session *
-session_alloc(struct login_front *f)
-{
-	struct login_session *s = calloc(1, sizeof(*s));
-	struct login_talk *t = calloc(1, sizeof(*t) + f->proto->state_size);
-
-	if (s == NULL || t == NULL || event_assign(&t->timer, f->base, -1, 0, on_timer, s) != 0) {
-		free(s);
-		free(t);
-		return NULL;
-	}
-	s->front = f;
-	s->talk = t;
-	s->relay.fd = -1;
-	t->session = s;
-	t->facts = &f->in_clear;
-	t->started_usec = now_mono_usec();
-	t->until_usec = t->started_usec + (uint64_t)f->daemon->conf.login_timeout_s * 1000000;
-	make_id(s->id);
-	return s;
-}
-
-void
-login_session_new(struct login_front *f, int fd, bool implicit_tls)
-{
-	struct login_session *s = session_alloc(f);
-	enum login_limit limit;
-
-	if (s == NULL) {
-		(void)close(fd);
-		return;
-	}
-	(void)conn_address(fd, true, s->rip, sizeof(s->rip), NULL);
-	(void)conn_address(fd, false, s->lip, sizeof(s->lip), NULL);
-	limit = take_place(f, s);
-	if (limit != LOGIN_LIMIT_NONE) {
-		turn_away(s, fd, implicit_tls, limit);
-		return;
-	}
 	s->conn = conn_new(f->base, fd, f->proto->input_max, OUT_MAX, &session_ops, s);
-	if (s->conn == NULL) {
-		login_limits_give(f->limits, f->worker, s->limit_slot);
-		talk_free(s);
-		free(s);
-		return;
-	}
+	if (s->conn == NULL)
+		return false;
 	f->sessions_n++;
 	TAILQ_INSERT_TAIL(&f->talking, s, entry);
 	if (!implicit_tls) {
 		begin_talk(s, true);
-		return;
+		return true;
 	}
 	to_talk(s);		/* its timer runs for the handshake too */
 	s->state = SESSION_TLS;
 	if (f->tls == NULL || !conn_starttls(s->conn, f->tls, NULL, false))
 		login_session_free(s, "TLS cannot be started");
+	return true;
 }
