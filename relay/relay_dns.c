@@ -253,6 +253,9 @@ on_answer(void *arg, int rcode, void *packet, int len, int sec, char *why_bogus,
 
 	(void)limited;
 	(void)why_bogus;
+	/* rcode is that of the look-up; what the zone says stands in the packet. */
+	if (rcode == ns_r_noerror && len >= NS_HFIXEDSZ)
+		rcode = ((const unsigned char *)packet)[3] & 0x0f;
 	if (sec == 1)	/* bogus: as if there was no answer */
 		rcode = ns_r_servfail;
 	readable = rcode != ns_r_noerror ||
