@@ -137,7 +137,7 @@ install: all
 	for f in $(wildcard etc/sysusers.d/*.conf); do $(INSTALL) -m 644 $$f $(DESTDIR)$(prefix)/lib/sysusers.d/; done
 	for f in $(wildcard etc/tmpfiles.d/*.conf); do $(INSTALL) -m 644 $$f $(DESTDIR)$(prefix)/lib/tmpfiles.d/; done
 	for f in $(wildcard etc/pam.d/*); do $(INSTALL) -m 644 $$f $(DESTDIR)$(pamdir)/; done
-	if [ -z "$(DESTDIR)" ] && [ "$$(id -u)" = 0 ]; then scripts/postinstall $(prefix) $(libexecdir)/pennypost; fi
+	if [ -z "$(DESTDIR)" ] && [ "$$(id -u)" = 0 ]; then scripts/postinstall $(libexecdir)/pennypost $(prefix); fi
 
 clean:
 	rm -rf build build-*
