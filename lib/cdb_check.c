@@ -2,9 +2,20 @@
 
 #include <cdb.h>
 #include <stdint.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define HEADER 2048	/* octets: 256 tables, position and slots of each */
+
+bool
+cdb_stat(int fd, struct stat *st)
+{
+#if defined(SYS_fstat) && defined(__LP64__)	/* where the kernel's struct is the one of <sys/stat.h> */
+	return syscall(SYS_fstat, fd, st) == 0;
+#else
+	return fstat(fd, st) == 0;
+#endif
+}
 
 bool
 cdb_check(int fd)
@@ -13,7 +24,7 @@ cdb_check(int fd)
 	struct stat st;
 	uint64_t size, end = HEADER;
 
-	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size < HEADER || st.st_size > (off_t)UINT32_MAX)
+	if (!cdb_stat(fd, &st) || !S_ISREG(st.st_mode) || st.st_size < HEADER || st.st_size > (off_t)UINT32_MAX)
 		return false;
 	if (pread(fd, header, sizeof(header), 0) != (ssize_t)sizeof(header))
 		return false;
@@ -34,5 +45,5 @@ cdb_check_size(int fd, const struct stat *st)
 {
 	struct stat now;
 
-	return fstat(fd, &now) == 0 && now.st_size == st->st_size;
+	return cdb_stat(fd, &now) && now.st_size == st->st_size;
 }

@@ -9,6 +9,13 @@
 #include <stdbool.h>
 #include <sys/stat.h>
 
+/*
+ * fstat(2) by the system call of that name.  glibc asks newfstatat, which takes
+ * a path as well, so a filter cannot allow the one without the other, and fronts
+ * must not look at files by name.
+ */
+bool cdb_stat(int fd, struct stat *st);
+
 /* A regular file whose header leads to hash tables that end where the file ends. */
 bool cdb_check(int fd);
 

@@ -247,42 +247,12 @@ drop_ids(const struct confine *c, char *why, size_t why_size)
 	return true;
 }
 
-/* A folder that nobody can put anything into: it has no name any more. */
-static int
-open_empty(void)
-{
-	static const char *const places[] = { "/tmp", "/run", "/var/tmp", "/dev/shm" };
-
-	for (size_t i = 0; i < LEN(places); i++) {
-		char path[64];
-		int fd;
-
-		(void)snprintf(path, sizeof(path), "%s/pennypost.XXXXXX", places[i]);
-		if (mkdtemp(path) == NULL)
-			continue;
-		(void)chmod(path, 0755);	/* also whoever gives up root may be in it */
-		fd = open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		(void)rmdir(path);
-		return fd;
-	}
-	return -1;
-}
-
 /* Where it helps and we may.  True if the root is another now. */
 static bool
 change_root(const struct confine *c)
 {
-	const enum policy_root root = policy_kinds[c->kind].root;
-	const bool folder = root == ROOT_FOLDER && c->path_n == 1 && landlock_version(c) == 0;
-	int fd = folder ? c->path[0].fd : root == ROOT_EMPTY ? open_empty() : -1;
-	bool changed;
-
-	if (fd == -1)
-		return false;
-	changed = fchdir(fd) == 0 && chroot(".") == 0 && chdir("/") == 0;
-	if (!folder)
-		(void)close(fd);
-	return changed;
+	return policy_kinds[c->kind].folder_root && c->path_n == 1 && landlock_version(c) == 0 &&
+	    fchdir(c->path[0].fd) == 0 && chroot(".") == 0 && chdir("/") == 0;
 }
 
 /* uid, gid, capabilities, no_new_privs. */

@@ -82,7 +82,7 @@ bool confine_port(struct confine *c, uint16_t port);
  * that merely has no Landlock is no failure: "landlock=0" says so; then, when
  * started as root, a user's process has its one folder as its root (chroot=1),
  * so it must have closed all other folders.
- * Logs one line: "sandbox: kind=smtpd uid=64200 chroot=1 seccomp=24 landlock=7"
+ * Logs one line: "sandbox: kind=smtpd uid=64200 chroot=0 seccomp=24 landlock=7"
  * (for users' processes, which come and go, only with debugging on).
  *
  * Started as root: the process is not dumpable.  Else it belongs to the caller
@@ -123,7 +123,7 @@ bool confine_record_read(pid_t pid, struct buf *out);
 /*
  * For tests, after confine_apply(): try what a broken-into process would try:
  * "open:PATH" and "read:PATH" (read an octet), "write:PATH" (create),
- * "list:PATH", "connect:HOST:PORT" (numeric; refused by the peer counts as
+ * "list:PATH", "stat:PATH", "connect:HOST:PORT" (numeric; refused by the peer counts as
  * allowed), "listen", "unix:PATH", "exec:PATH", "setuid:UID", "socket",
  * "unix-socket", "raw-socket", "fork", "ptrace", "unshare", "mmap-exec", "kill:PID", "chroot",
  * "mount", "keyctl", "bpf", "io-uring", "userfaultfd", "perf", "module",

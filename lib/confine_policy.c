@@ -7,10 +7,10 @@
 
 #include <fcntl.h>
 #include <linux/capability.h>
-#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <sched.h>
 #include <seccomp.h>
+#include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -22,12 +22,12 @@
 			 CAP(CAP_DAC_OVERRIDE) | CAP(CAP_AUDIT_WRITE))
 
 const struct policy_kind policy_kinds[CONFINE_KINDS] = {
-	[CONFINE_SMTPD]		 = { .name = "smtpd", .memory_mb = 2048, .root = ROOT_EMPTY },
-	[CONFINE_SMTPD_PARENT]	 = { .name = "smtpd-parent", .root = ROOT_EMPTY },
+	[CONFINE_SMTPD]		 = { .name = "smtpd", .memory_mb = 2048 },
+	[CONFINE_SMTPD_PARENT]	 = { .name = "smtpd-parent" },
 	[CONFINE_LOGIN]		 = { .name = "login", .memory_mb = 2048 },
 	[CONFINE_BROKER]	 = { .name = "broker", .memory_mb = 256 },
 	[CONFINE_QUEUE]		 = { .name = "queue", .memory_mb = 8192 },
-	[CONFINE_DELIVER]	 = { .name = "deliver", .memory_mb = 2048, .root = ROOT_FOLDER },
+	[CONFINE_DELIVER]	 = { .name = "deliver", .memory_mb = 2048, .folder_root = true },
 	[CONFINE_DELIVER_PARENT] = { .name = "deliver-parent", .caps = CAPS_PARENT, .network = true,
 	    .any_program = true },
 	[CONFINE_RELAY]		 = { .name = "relay", .memory_mb = 2048, .network = true },
@@ -38,8 +38,8 @@ const struct policy_kind policy_kinds[CONFINE_KINDS] = {
 	[CONFINE_AUTH_PAM]	 = { .name = "auth-pam", .caps = CAPS_PAM, .memory_mb = 1024, .network = true,
 	    .any_program = true, .quiet = true },
 	[CONFINE_LOGIN_PARENT]	 = { .name = "login-parent", .caps = CAPS_PARENT },
-	[CONFINE_IMAP_USER]	 = { .name = "imap-user", .memory_mb = 4096, .quiet = true, .root = ROOT_FOLDER },
-	[CONFINE_POP3_USER]	 = { .name = "pop3-user", .memory_mb = 2048, .quiet = true, .root = ROOT_FOLDER },
+	[CONFINE_IMAP_USER]	 = { .name = "imap-user", .memory_mb = 4096, .quiet = true, .folder_root = true },
+	[CONFINE_POP3_USER]	 = { .name = "pop3-user", .memory_mb = 2048, .quiet = true, .folder_root = true },
 	[CONFINE_LOGGER]	 = { .name = "logger", .caps = CAP(CAP_SETGID), .memory_mb = 256 },
 };
 
@@ -52,11 +52,11 @@ const struct policy_kind policy_kinds[CONFINE_KINDS] = {
 #define DATABASE	(K(QUEUE) | K(AUTH))	/* these have a Berkeley DB environment */
 #define FILES		(STORE | DATABASE)
 #define LOOP		(ALL & ~(K(BROKER) | K(AUTH_CRYPT) | K(LOGGER)))
-#define BACK		(LOOP & ~FRONT)		/* event loops that no stranger talks to */
 /* Those that strangers talk to, and those so small that it costs nothing. */
 #define TIGHT		(FRONT | K(BROKER) | K(AUTH_CRYPT))
+#define PLAIN		(ALL & ~TIGHT)
 #ifdef __NR_epoll_wait
-#define LOOP_PWAIT	BACK
+#define LOOP_PWAIT	0
 #else
 #define LOOP_PWAIT	LOOP
 #endif
@@ -78,55 +78,51 @@ const struct policy_rule policy_rules[] = {
 	CALL(read, ALL),
 	CALL(write, ALL),
 	CALL(close, ALL),
+	CALL(recvmsg, ALL),
+	CALL(sendmsg, ALL),
 	CALL(exit_group, ALL),
 	CALL(rt_sigreturn, ALL),
-	/* In a tight one abort() ends as a refused writev, rt_sigprocmask or gettid: no message, same death. */
-	CALL(rt_sigprocmask, ALL & ~TIGHT),
 	CALL(brk, ALL),
 	CALL_WITHOUT(mmap, ALL, 2, PROT_EXEC),
 	CALL(munmap, ALL),
 	CALL(mremap, ALL),
-	CALL_WITHOUT(mprotect, ALL & ~TIGHT, 2, PROT_EXEC),
-	CALL(madvise, ALL & ~TIGHT),
 	CALL(futex, ALL),			/* OpenSSL's locks */
-	CALL(getpid, ALL),			/* OpenSSL's generator looks for forks */
+	CALL(getpid, ALL),			/* OpenSSL's generator looks for forks; the log */
 	CALL(getrandom, ALL),
 	CALL(clock_gettime, ALL),		/* where the vDSO cannot answer */
-	CALL(gettimeofday, ALL & ~TIGHT),
-	CALL_SELF(tgkill, ALL & ~TIGHT),
-	CALL(rt_sigaction, ALL & ~TIGHT),
-	CALL(restart_syscall, ALL & ~FRONT),
-	CALL(gettid, ALL & ~TIGHT),
-	CALL(exit, ALL & ~TIGHT),
-	CALL(sched_yield, DATABASE),
+
+	/* In a tight one abort() ends as a refused writev, rt_sigprocmask or gettid: no message, same death. */
+	CALL(writev, PLAIN),
+	CALL(rt_sigprocmask, PLAIN),
+	CALL(gettid, PLAIN),
+	CALL_SELF(tgkill, PLAIN),
+	CALL(rt_sigaction, PLAIN),
+	CALL(restart_syscall, PLAIN | K(BROKER) | K(AUTH_CRYPT)),	/* poll() after a SIGSTOP */
+	CALL(poll, PLAIN | K(BROKER) | K(AUTH_CRYPT)),
+	CALL_WITHOUT(mprotect, PLAIN, 2, PROT_EXEC),
+	CALL(madvise, PLAIN),
+	CALL(gettimeofday, PLAIN),
+	FCNTL(F_GETFL, PLAIN), FCNTL(F_SETFL, PLAIN), FCNTL(F_GETFD, PLAIN), FCNTL(F_SETFD, PLAIN),
+	FCNTL(F_DUPFD_CLOEXEC, PLAIN),
+	CALL(getuid, PARENT), CALL(getgid, PARENT), CALL(getegid, PARENT),
+	CALL(geteuid, PARENT | DATABASE),
 	CALL(clock_nanosleep, DATABASE | STORE),
-	CALL(getuid, BACK), CALL(geteuid, BACK), CALL(getgid, BACK), CALL(getegid, BACK),
 
 	/* The event loop. */
 	CALL(epoll_wait, LOOP),
 	CALL(epoll_pwait, LOOP_PWAIT),
 	CALL(epoll_ctl, LOOP),
-	CALL(epoll_create1, BACK), CALL(pipe2, BACK), CALL(eventfd2, BACK),
-	CALL_IS(socketpair, BACK, 0, AF_UNIX),
-	CALL(poll, ALL & ~FRONT), CALL(ppoll, ALL & ~FRONT),
+	CALL(epoll_create1, PARENT), CALL(pipe2, PARENT | K(QUEUE)), CALL(signalfd4, PARENT),
+	CALL_IS(socketpair, PARENT | K(QUEUE), 0, AF_UNIX),
 
 	/* Connections that exist. */
-	CALL(accept4, LOOP),
-	CALL(recvmsg, ALL),
-	CALL(sendmsg, ALL),
-	CALL(writev, ALL & ~TIGHT),
-	CALL(readv, BACK),
-	CALL(recvfrom, BACK), CALL(sendto, BACK),
-	CALL(shutdown, LOOP),
-	CALL(getsockname, LOOP), CALL(getpeername, LOOP),
-	SOCKOPT(IPPROTO_TCP, LOOP),
+	CALL(accept4, FRONT | PARENT | DATABASE),
+	CALL(shutdown, FRONT | PARENT | K(RELAY)),
+	CALL(getsockname, FRONT | PARENT), CALL(getpeername, FRONT | PARENT),
+	CALL(getsockopt, DATABASE | K(RELAY)),
 	SOCKOPT(SOL_SOCKET, ALL & ~K(AUTH_CRYPT)),
-	CALL(getsockopt, BACK),
-	FCNTL(F_GETFL, ALL & ~TIGHT), FCNTL(F_SETFL, ALL & ~TIGHT),
-	FCNTL(F_GETFD, BACK), FCNTL(F_SETFD, BACK),
-	FCNTL(F_DUPFD_CLOEXEC, BACK),
-	CALL_IS(ioctl, BACK, 1, FIONREAD),
-	CALL_IS(ioctl, BACK | K(LOGGER), 1, TCGETS),	/* isatty() of stdio */
+	SOCKOPT(IPPROTO_TCP, FRONT | PARENT | K(RELAY)),
+	CALL(recvfrom, K(RELAY)), CALL(sendto, K(RELAY) | K(DELIVER)),
 
 	/* New connections.  Fronts have none of these: they ask their broker. */
 	CALL_IS(socket, CONNECTS, 0, AF_UNIX),
@@ -135,72 +131,57 @@ const struct policy_rule policy_rules[] = {
 	CALL(connect, CONNECTS),
 	CALL(bind, K(RELAY)),			/* the resolver's random ports */
 	SOCKOPT(IPPROTO_IP, K(RELAY)), SOCKOPT(IPPROTO_IPV6, K(RELAY)), SOCKOPT(IPPROTO_UDP, K(RELAY)),
-	CALL(sendmmsg, K(RELAY)), CALL(recvmmsg, K(RELAY)),
-	CALL(chdir, CONNECTS | PARENT), CALL(fchdir, CONNECTS | STORE | PARENT),
+	CALL(sendmmsg, K(RELAY)), CALL(recvmmsg, K(RELAY)), CALL(readv, K(RELAY)),
+	CALL(chdir, PARENT), CALL(fchdir, CONNECTS | STORE | PARENT),	/* ipc_connect() */
 
 	/* Files, below what Landlock leaves. */
 	CALL(openat, FILES | CONNECTS | K(LOGGER)),
-	CALL(openat2, FILES),
 	CALL(newfstatat, FILES | PARENT | K(RELAY) | K(LOGGER)),
-	CALL_IS(newfstatat, K(SMTPD), 3, AT_EMPTY_PATH),	/* the size of the map before each look-up */
-	CALL(fstat, FILES | PARENT | CONNECTS | K(LOGGER)),
-	CALL(statx, FILES),
+	CALL(fstat, FILES | K(SMTPD) | PARENT | CONNECTS | K(LOGGER)),
 	CALL(lseek, FILES | K(SMTPD_PARENT) | K(RELAY) | K(LOGGER)),
 	CALL(pread64, FILES | K(SMTPD) | K(SMTPD_PARENT) | K(RELAY)),
-	CALL(preadv, FILES),
-	CALL(pwrite64, FILES), CALL(pwritev, FILES),
-	CALL(ftruncate, FILES), CALL(fallocate, FILES), CALL(fadvise64, FILES),
+	CALL(pwrite64, FILES), CALL(pwritev, K(QUEUE)),
+	CALL(ftruncate, FILES), CALL(fallocate, STORE | K(QUEUE)),
 	CALL(fsync, FILES), CALL(fdatasync, FILES),
 	CALL(sync_file_range, K(QUEUE) | STORE),
-	CALL(syncfs, FILES),
-	CALL(msync, FILES),
 	CALL(getdents64, FILES),
-	CALL(faccessat, FILES), CALL(faccessat2, FILES),
-	CALL(mkdirat, FILES), CALL(unlinkat, FILES),
-	CALL(linkat, FILES),
-	CALL(renameat, FILES), CALL(renameat2, FILES),
-	CALL(readlinkat, STORE),
-	CALL(utimensat, FILES),
-	CALL(fchmod, FILES), CALL(fchmodat, FILES), CALL(umask, FILES),
-	CALL(fstatfs, FILES),
-	CALL(sendfile, FILES | K(RELAY)), CALL(copy_file_range, FILES),
+	CALL(mkdirat, STORE | K(QUEUE)), CALL(unlinkat, FILES),
+	CALL(linkat, STORE | K(QUEUE)),
+	CALL(renameat, STORE | K(QUEUE)), CALL(renameat2, STORE | K(QUEUE)),
+	CALL(utimensat, STORE),
+	CALL(fchmod, STORE | K(QUEUE)),
+	CALL(fstatfs, K(QUEUE)),
 	CALL(flock, FILES),
 	FCNTL(F_SETLK, FILES), FCNTL(F_SETLKW, FILES), FCNTL(F_GETLK, FILES),
-	FCNTL(F_OFD_SETLK, FILES), FCNTL(F_OFD_SETLKW, FILES), FCNTL(F_OFD_GETLK, FILES),
 	FCNTL(F_ADD_SEALS, FILES | PARENT), FCNTL(F_GET_SEALS, FILES),
-	CALL(memfd_create, FILES | PARENT),	/* content handed on by descriptor; our own record */
-	CALL(inotify_init1, USER), CALL(inotify_add_watch, USER), CALL(inotify_rm_watch, USER),
-	/* Berkeley DB works with paths below its home. */
-	CALL(open, DATABASE), CALL(stat, DATABASE), CALL(lstat, DATABASE), CALL(access, DATABASE),
-	CALL(unlink, DATABASE), CALL(rename, DATABASE), CALL(mkdir, DATABASE), CALL(chmod, DATABASE),
-	CALL(rmdir, DATABASE),
-	CALL(getcwd, DATABASE), CALL(readlink, DATABASE),
-	CALL(select, DATABASE), CALL(pselect6, DATABASE),
-	CALL(times, DATABASE), CALL(getrusage, DATABASE), CALL(sysinfo, DATABASE | STORE),
-	CALL(getrlimit, DATABASE), CALL(sched_getaffinity, DATABASE),
+	CALL(memfd_create, PARENT | K(QUEUE) | K(DELIVER)),	/* content handed on by descriptor; our own record */
+	CALL(inotify_init1, USER), CALL(inotify_add_watch, USER | K(QUEUE)), CALL(inotify_rm_watch, USER | K(QUEUE)),
+	/* qsort() asks how much memory there is. */
+	CALL(sysinfo, ALL & ~TIGHT),
+	/* Berkeley DB works with paths below its home, and asks how many processors there are. */
+	CALL(access, DATABASE), CALL(unlink, DATABASE), CALL(rename, DATABASE), CALL(mkdir, DATABASE),
+	CALL(getcwd, DATABASE), CALL(readlink, DATABASE | PARENT),
+	CALL(pselect6, DATABASE), CALL(sched_yield, DATABASE),
+	CALL(times, DATABASE), CALL(getrusage, DATABASE), CALL(sched_getaffinity, DATABASE),
 
 	/* Children: forked, confined in their turn, watched; never another program. */
 	CALL_WITHOUT(clone, PARENT | K(QUEUE), 0, CLONE_REFUSED),	/* queue: its tracer */
-	CALL(fork, PARENT),
-	CALL(set_robust_list, PARENT | K(QUEUE)), CALL(rseq, PARENT | K(QUEUE)), CALL(set_tid_address, PARENT),
+	CALL(set_robust_list, PARENT | K(QUEUE)), CALL(rseq, PARENT | K(QUEUE)),
+	CALL(wait4, PARENT | K(QUEUE)), CALL(kill, PARENT), CALL_IS(kill, K(QUEUE), 1, SIGTERM),
+	CALL_IS(kill, K(QUEUE), 1, SIGKILL),
 	CALL(setpriority, K(QUEUE)),		/* its tracer runs behind everything */
-	CALL(wait4, PARENT | K(QUEUE)), CALL(kill, PARENT), CALL(pidfd_open, PARENT), CALL(pidfd_send_signal, PARENT),
-	CALL(dup, PARENT), CALL(dup2, PARENT), CALL(dup3, PARENT),
-	CALL(close_range, PARENT | K(QUEUE)), CALL(signalfd4, PARENT),
-	CALL(setresuid, PARENT), CALL(setresgid, PARENT), CALL(setgroups, PARENT),
-	CALL(chroot, PARENT), CALL(getresuid, PARENT), CALL(getresgid, PARENT), CALL(getppid, PARENT | K(BROKER)),
-	CALL(capset, PARENT), CALL(capget, PARENT),
-	CALL(prlimit64, PARENT | DATABASE), CALL(setrlimit, PARENT),
-	CALL(readlink, PARENT),
+	CALL(dup2, PARENT), CALL(dup3, PARENT),
+	CALL(close_range, PARENT | K(QUEUE)),
+	CALL(setresuid, PARENT), CALL(setresgid, PARENT), CALL(setgroups, PARENT), CALL(chroot, PARENT),
+	CALL(getresuid, PARENT), CALL(capset, PARENT), CALL(capget, PARENT), CALL(prlimit64, PARENT | DATABASE),
 	CALL(landlock_create_ruleset, PARENT), CALL(landlock_add_rule, PARENT),
 	CALL(landlock_restrict_self, PARENT),
 	CALL(seccomp, PARENT),
 	CALL_IS(prctl, PARENT, 0, PR_SET_DUMPABLE), CALL_IS(prctl, PARENT, 0, PR_SET_NO_NEW_PRIVS),
-	CALL_IS(prctl, PARENT, 0, PR_GET_NO_NEW_PRIVS), CALL_IS(prctl, PARENT, 0, PR_CAPBSET_DROP),
-	CALL_IS(prctl, PARENT, 0, PR_CAPBSET_READ), CALL_IS(prctl, PARENT, 0, PR_SET_PDEATHSIG), CALL_IS(prctl, PARENT, 0, PR_GET_PDEATHSIG),
+	CALL_IS(prctl, PARENT, 0, PR_CAPBSET_DROP), CALL_IS(prctl, PARENT, 0, PR_CAP_AMBIENT),
+	CALL_IS(prctl, PARENT | K(QUEUE), 0, PR_SET_PDEATHSIG), CALL_IS(prctl, PARENT, 0, PR_GET_PDEATHSIG),
 	CALL_IS(prctl, PARENT, 0, PR_GET_SECCOMP), CALL_IS(prctl, PARENT, 0, PR_SET_SECCOMP),
-	CALL_IS(prctl, PARENT, 0, PR_CAP_AMBIENT), CALL_IS(prctl, PARENT, 0, PR_SET_SECUREBITS),
-	CALL_IS(prctl, BACK, 0, PR_SET_NAME),
+	CALL_IS(prctl, PARENT | K(QUEUE), 0, PR_SET_NAME),
 };
 const size_t policy_rules_n = sizeof(policy_rules) / sizeof(policy_rules[0]);
 

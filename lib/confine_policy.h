@@ -27,14 +27,6 @@ struct policy_rule {
 	uint64_t	 value;
 };
 
-/*
- * What becomes of the root folder, if it can be changed.  EMPTY: a folder with
- * nothing in it: for who may ask for the state of an open file, since a filter
- * cannot see that no path is given.  FOLDER: where the kernel has no Landlock,
- * the one folder in `path`.
- */
-enum policy_root { ROOT_KEPT, ROOT_EMPTY, ROOT_FOLDER };
-
 struct policy_kind {
 	const char	*name;
 	uint64_t	 caps;		/* bits 1 << CAP_x kept when it stays root; 0: it must not be root */
@@ -43,7 +35,7 @@ struct policy_kind {
 	bool		 any_program;	/* runs programs of others: refused calls are listed instead of
 					 * allowed ones, and give EPERM, not SIGSYS */
 	bool		 quiet;		/* many of them come and go: its sandbox line is for debugging */
-	enum policy_root root;
+	bool		 folder_root;	/* where there is no Landlock: the one folder in `path` becomes its root */
 };
 
 extern const struct policy_kind policy_kinds[CONFINE_KINDS];

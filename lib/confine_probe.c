@@ -15,6 +15,7 @@
 #include <sys/mount.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/un.h>
@@ -44,6 +45,14 @@ static int
 try_list(const char *arg)
 {
 	return open(arg, O_RDONLY | O_DIRECTORY | O_CLOEXEC) == -1 ? -1 : 0;
+}
+
+static int
+try_stat(const char *arg)
+{
+	struct stat st;
+
+	return stat(arg, &st);
 }
 
 static int
@@ -228,7 +237,7 @@ static const struct {
 	const char	*name;
 	int		(*run)(const char *arg);
 } attempts[] = {
-	{ "open", try_read }, { "read", try_read }, { "write", try_write }, { "list", try_list },
+	{ "open", try_read }, { "read", try_read }, { "write", try_write }, { "list", try_list }, { "stat", try_stat },
 	{ "connect", try_connect }, { "listen", try_listen }, { "unix", try_unix }, { "socket", try_socket },
 	{ "unix-socket", try_unix_socket }, { "raw-socket", try_raw_socket }, { "exec", try_exec }, { "setuid", try_setuid }, { "fork", try_fork },
 	{ "ptrace", try_ptrace }, { "vm-read", try_vm_read }, { "kill", try_kill }, { "mmap-exec", try_mmap_exec },

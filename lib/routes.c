@@ -97,7 +97,7 @@ routes_take(struct routes *r, int fd)
 	struct slice version;
 
 	close_map(r);
-	if (fstat(fd, &r->st) != 0 || !cdb_check(fd) || cdb_init(&r->cdb, fd) != 0) {
+	if (!cdb_stat(fd, &r->st) || !cdb_check(fd) || cdb_init(&r->cdb, fd) != 0) {
 		(void)close(fd);
 		return false;
 	}
