@@ -318,8 +318,6 @@ apply(const struct confine *c, struct buf *record, char *why, size_t why_size)
 	put_network(record, c);
 	put_paths(record, c);	/* names of folders, while we may look at them */
 	put_calls(record, c->kind);
-	if (!record_open())
-		return failed(why, why_size, "memfd_create");
 	if (!set_limits(c->kind))
 		return failed(why, why_size, "setrlimit");
 	if (!drop_privileges(c, &chrooted, why, why_size))
@@ -328,7 +326,8 @@ apply(const struct confine *c, struct buf *record, char *why, size_t why_size)
 	if (abi == -1)
 		return failed(why, why_size, "landlock");
 	(void)buf_fmt(record, "landlock %d\nchroot %d\n", abi, chrooted ? 1 : 0);
-	if (record->full || !record_write(record))
+	/* Made as late as that, so that hardly anybody sees it unfinished. */
+	if (record->full || !record_open() || !record_write(record))
 		return failed(why, why_size, "record of the sandbox");
 	log_say(policy_kinds[c->kind].quiet ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO,
 	    "sandbox: kind=%s uid=%ld chroot=%d seccomp=%zu landlock=%d", policy_kinds[c->kind].name,

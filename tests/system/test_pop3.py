@@ -44,7 +44,7 @@ def kind(pid):
             with contextlib.suppress(OSError):
                 if "pennypost-sandbox" in os.readlink(f"/proc/{pid}/fd/{fd}"):
                     with open(f"/proc/{pid}/fd/{fd}") as f:
-                        return f.readline().split()[1]
+                        return (f.readline().split() + ["", ""])[1]
     return None
 
 
