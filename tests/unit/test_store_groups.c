@@ -443,7 +443,7 @@ quota_is_kept(void **state)
 	struct fixture *x = *state;
 	const struct store_new what = { .folder = SLICE("INBOX") }, trash = { .folder = SLICE("Trash") };
 	struct store_folder *f;
-	struct store_pair pair;
+	struct store_pair pair[2];
 	struct store_group *g;
 	uint32_t validity;
 	char text[402];
@@ -468,13 +468,13 @@ quota_is_kept(void **state)
 	(void)store_group_copy(g, f, 1, SLICE("Sent"));
 	assert_int_equal(store_group_commit(g), STORE_OVERQUOTA);
 	store_group_free(g);
-	assert_int_equal(store_folder_move(f, (uint32_t[]){ 1 }, 1, SLICE("Trash"), &pair, &n, &validity), STORE_OK);
+	assert_int_equal(store_folder_move(f, (uint32_t[]){ 1 }, 1, SLICE("Trash"), pair, &n, &validity), STORE_OK);
 	check_quota(x, 400, 1);
 	assert_int_equal(store_folder_remove(f, (uint32_t[]){ 2 }, 1), STORE_OK);
 	check_quota(x, 0, 0);
 	store_folder_close(f);
 	f = open_view(x->s, "Trash", false);
-	assert_int_equal(store_folder_move(f, (uint32_t[]){ 1, 2 }, 2, SLICE("Sent"), &pair, &n, &validity), STORE_OK);
+	assert_int_equal(store_folder_move(f, (uint32_t[]){ 1, 2 }, 2, SLICE("Sent"), pair, &n, &validity), STORE_OK);
 	check_quota(x, 800, 2);
 	store_folder_close(f);
 	assert_int_equal(store_delete(x->s, SLICE("Sent")), STORE_OK);
