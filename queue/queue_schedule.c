@@ -225,7 +225,7 @@ free_if_idle(struct schedule *s, struct destination *d)
 {
 	struct destination **p;
 
-	if (d->tasks > 0 || d->active > 0 || d->down_until > now_s() || d->fails > 0)
+	if (d->tasks > 0 || d->active > 0 || d->in_ring || d->down_until > now_s() || d->fails > 0)
 		return;
 	p = &s->slot[slot_of(s, d->channel, slice_make(d->name, d->name_len))];
 	while (*p != d)
@@ -466,8 +466,14 @@ hand_out(struct queue *q, enum record_channel channel)
 {
 	struct channel *c = &q->schedule.channel[channel];
 
-	while (c->first != NULL && !q->log.broken && !q->daemon.draining && job_possible(q, channel))
-		start_job(q, c, out_of_ring(c));
+	while (c->first != NULL && !q->log.broken && !q->daemon.draining && job_possible(q, channel)) {
+		struct destination *d = out_of_ring(c);
+
+		if (d->tasks > 0)
+			start_job(q, c, d);
+		else	/* it went down meanwhile */
+			free_if_idle(&q->schedule, d);
+	}
 }
 
 static void
