@@ -11,8 +11,12 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+#define RUNS_A_STORE	500	/* then a new one */
+#define COUNT_MAX	1000	/* messages: copying all of them over and over must not take for ever */
+
 static char dir[64];
 static struct store *store;
+static unsigned runs;
 
 static int
 remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
@@ -26,24 +30,34 @@ remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
 static void
 clean_up(void)
 {
+	if (store == NULL)
+		return;
 	store_close(store);
+	store = NULL;
 	(void)nftw(dir, remove_one, 10, FTW_DEPTH | FTW_PHYS);
 }
 
+/* One line after the other, until the session ends or has made the mailbox too large. */
 static void
 run(struct slice data)
 {
 	const struct imap_setup setup = { .store = store, .user = "u", .message_size = 100000 };
 	struct imap_session *s = imap_session_new(&setup, SLICE("L"));
+	enum imap_want want = IMAP_WANT_INPUT;
 
 	if (s == NULL)
 		return;
-	for (;;) {
-		enum imap_want want = imap_session_step(s, &data);
+	while (data.len > 0 && want != IMAP_WANT_CLOSE && runs < RUNS_A_STORE) {
+		size_t lf = slice_find(data, '\n');
+		struct slice line = slice_sub(data, 0, lf + 1);
 
-		imap_session_taken(s, imap_session_output(s).len);
-		if (want == IMAP_WANT_CLOSE || want == IMAP_WANT_INPUT)
-			break;
+		data = slice_sub(data, line.len, data.len);
+		do {
+			want = imap_session_step(s, &line);
+			imap_session_taken(s, imap_session_output(s).len);
+		} while (want != IMAP_WANT_CLOSE && want != IMAP_WANT_INPUT);
+		if (s->folder != NULL && store_folder_count(s->folder) > COUNT_MAX)
+			runs = RUNS_A_STORE;
 	}
 	(void)imap_session_changed(s);
 	imap_session_free(s);
@@ -54,7 +68,7 @@ static void
 set_up(void)
 {
 	static const char first[] =
-	    "a APPEND INBOX {86+}\r\nFrom: a@b\r\nSubject: x\r\nContent-Type: multipart/mixed; boundary=B\r\n\r\n--B\r\n\r\none\r\n--B--\r\n"
+	    "a APPEND INBOX {87+}\r\nFrom: a@b\r\nSubject: x\r\nContent-Type: multipart/mixed; boundary=B\r\n\r\n--B\r\n\r\none\r\n--B--\r\n"
 	    "\r\n"
 	    "b APPEND INBOX (\\Seen k) {17+}\r\nSubject: y\r\n\r\nz\r\n\r\n";
 	enum store_error error;
@@ -68,13 +82,20 @@ set_up(void)
 	(void)close(fd);
 	if (store == NULL)
 		abort();
-	(void)atexit(clean_up);
+	runs = 0;
 	run(slice_of(first));
 }
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	static bool once;
+
+	if (!once)
+		(void)atexit(clean_up);
+	once = true;
+	if (++runs > RUNS_A_STORE)
+		clean_up();
 	if (store == NULL)
 		set_up();
 	/* Half of the inputs begin with a mailbox selected. */
