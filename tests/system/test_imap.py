@@ -2,7 +2,9 @@
 import os
 import random
 import re
+import signal
 import socket
+import threading
 import time
 
 import pytest
@@ -28,7 +30,8 @@ class Session:
     def response(self):
         """One response; literals in place, in latin-1."""
         line = self.file.readline()
-        assert line.endswith(b"\r\n"), line
+        if not line.endswith(b"\r\n"):
+            raise ConnectionError(f"the connection ended: {line}")
         while m := re.search(rb"\{(\d+)\}\r\n$", line):
             line += self.file.read(int(m.group(1))) + self.file.readline()
         return line[:-2].decode("latin-1")
@@ -226,10 +229,14 @@ def test_pipelined_commands_come_in_order(suite):
     s.close()
 
 
+def user_pid(suite, user="alice@example.test"):
+    """The user's process that the last login went to."""
+    return int(re.findall(rf"imap-login\[\d+\]: Login: user=<{re.escape(user)}>.* mpid=(\d+)", suite.log())[-1])
+
+
 def user_process(suite, user="alice@example.test"):
     """Memory (KB resident) of the user's process."""
-    pid = int(re.findall(rf"imap-login\[\d+\]: Login: user=<{re.escape(user)}>.* mpid=(\d+)", suite.log())[-1])
-    with open(f"/proc/{pid}/status") as f:
+    with open(f"/proc/{user_pid(suite, user)}/status") as f:
         return int(re.search(r"VmRSS:\s+(\d+)", f.read()).group(1))
 
 
@@ -342,6 +349,68 @@ def test_gone_in_the_middle(suite):
     assert len(other.uids) == count
     wait_until(lambda: not os.listdir(tmp), 5, "nothing left in tmp")
     other.close()
+
+
+def subjects(s, name):
+    """{uid: subject} of a mailbox."""
+    s.select(name)
+    got = []
+    if s.uids:
+        s.ok("FETCH 1:* (UID BODY.PEEK[HEADER.FIELDS (SUBJECT)])", got)
+    return {int(m.group(1)): m.group(2) for x in got if (m := re.search(r"UID (\d+) .*Subject: (\S+)", x, re.S))}
+
+
+def work_until_killed(s, rng, acked, round_):
+    """APPEND, COPY and MOVE between two mailboxes; acked: subjects whose APPEND was answered, and how many there may be."""
+    try:
+        s.select("A")
+        for i in range(10**6):
+            subject = f"r{round_}n{i}"
+            acked.setdefault(subject, [0, 0])[1] += 1
+            uid = s.append("A", subject)
+            acked[subject][0] += 1
+            s.ok("NOOP")
+            if rng.random() < 0.3:
+                acked[subject][1] += 1
+                s.ok(f"UID COPY {uid} B")
+                acked[subject][0] += 1
+            if rng.random() < 0.5:
+                s.ok(f"UID MOVE {uid} B")
+    except OSError:
+        pass  # the connection broke
+
+
+def test_killed_in_the_middle(suite):
+    """RELIABILITY.md P1, P8: what was answered OK survives kill -9, nothing is doubled, no UID is given twice."""
+    rng = random.Random(1)
+    acked, seen = {}, {"A": {}, "B": {}}
+    first = Session(suite, "bob")
+    first.ok("CREATE A")
+    first.ok("CREATE B")
+    for round_ in range(12):
+        s = Session(suite, "bob") if round_ else first
+        pid = user_pid(suite, "bob@example.test")
+        killer = threading.Timer(rng.uniform(0.02, 0.3) * SLOW, os.kill, (pid, signal.SIGKILL))
+        killer.start()
+        work_until_killed(s, rng, acked, round_)
+        killer.join()
+        s.close()
+        s = Session(suite, "bob")
+        for name, known in seen.items():
+            now = subjects(s, name)
+            assert all(known.get(uid, subject) == subject for uid, subject in now.items()), "a UID that was another message"
+            assert all(uid in known or uid > max(known, default=0) for uid in now), "a UID that is not new"
+            known.update(now)
+        s.close()
+    s = Session(suite, "bob")
+    found = list(subjects(s, "A").values()) + list(subjects(s, "B").values())
+    for subject, (least, most) in acked.items():
+        assert least <= found.count(subject) <= most, (subject, least, found.count(subject), most)
+    assert len(acked) > 30
+    for name in seen:
+        s.ok("UNSELECT" if name == "A" else "NOOP")
+        s.ok(f"DELETE {name}")
+    s.close()
 
 
 def test_many_messages(suite):
