@@ -15,9 +15,10 @@
  *	auth-smtp	smtpd: the same, for logins to smtp alone		04xx
  *	auth-control	pennypost: when did this one log in last		04xx
  *	auth-ticket	imapd, pop3d (parents): which mailbox is this		05xx
- *	(pair)		front and parent of imapd/pop3d, parent and user's process	06xx
+ *	(pair)		front and parent of imapd/pop3d (front_do, front_ready: of smtpd	06xx
+ *			too), parent and user's process
  *	pennypost-control	pennypost: to the master			07xx
- *	(pair)		a process and its broker (broker.h)			08xx
+ *	(pair)		a process and its broker (broker.h); smtpd's workers and parent	08xx
  *	(pair)		parts of auth (09xx), of deliver (0axx) and of queue (0bxx) among themselves
  */
 #ifndef PP_IPC_MESSAGES_H

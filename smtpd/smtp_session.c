@@ -47,7 +47,7 @@ smtp_session_reset(struct smtp_session *s)
 
 /* ---- replies ---- */
 
-static void
+static void __attribute__((format(printf, 2, 0)))
 reply_va(struct buf *out, const char *fmt, va_list ap)
 {
 	(void)buf_vfmt(out, fmt, ap);
