@@ -13,6 +13,7 @@
 #define OVERLOAD_MS	10000	/* for a line, when nearly all sessions are in use */
 #define DELAY_MS	1000	/* after an error too many, and after failed logins */
 #define DELAY_MAX_MS	5000
+#define DRAIN_MS	3000	/* for a client that has just come */
 
 /* ---- time, waiting ---- */
 
@@ -180,14 +181,19 @@ close_with(struct smtp_conn *c, const char *code_and_text)
 	buf_clear(&out);
 }
 
+/* One transaction is let through; who has had one (or more) comes again elsewhere. */
 void
 smtp_conn_drain(struct smtp_conn *c)
 {
 	bool idle = c->session.state <= ST_READY && !c->session.in_data && c->content == NULL &&
 	    c->wait == WAIT_NOTHING && !c->starting_tls;
 
-	if (idle && !c->closing)
+	if (!idle || c->closing)
+		return;
+	if (c->session.count[VERB_MAIL].ok > 0)
 		close_with(c, "421 4.3.2 Service shutting down");
+	else
+		smtp_conn_timer(c, TIMER_DRAIN, DRAIN_MS);
 }
 
 /* ---- what the session wants ---- */
@@ -390,6 +396,8 @@ on_tls_done(struct conn *conn, void *ctx)
 		greet(c);
 	else
 		smtp_conn_timer(c, TIMER_LINE, smtp_conn_timeout_ms(c));
+	if (c->server->draining)
+		smtp_conn_drain(c);
 }
 
 static void
@@ -407,6 +415,9 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 		break;
 	case TIMER_GIVE_UP:
 		smtp_content_give_up(c);
+		break;
+	case TIMER_DRAIN:
+		close_with(c, "421 4.3.2 Service shutting down");
 		break;
 	case TIMER_DELAY:
 		(void)conn_write(c->conn, buf_slice_of(&c->held));

@@ -29,6 +29,7 @@ enum smtp_timer {
 	TIMER_CONTENT,	/* content has to come at a rate */
 	TIMER_GIVE_UP,	/* refused content: its end does not come */
 	TIMER_DELAY,	/* a held reply goes out */
+	TIMER_DRAIN,	/* the server ends: its first transaction may still begin */
 };
 
 struct smtp_content;
@@ -62,7 +63,7 @@ struct smtp_conn {
 void smtp_conn_new(struct smtp_server *s, int rfd, int wfd, enum smtp_service service, bool tls,
     const char *name, const char *address);
 
-/* The server is draining: leave if nothing is under way. */
+/* The server is draining: leave if nothing is under way, or nothing comes in a moment. */
 void smtp_conn_drain(struct smtp_conn *c);
 /* The process ends: at once. */
 void smtp_conn_drop(struct smtp_conn *c);
