@@ -34,6 +34,21 @@ struct renamed {
 	bool	cur, new;	/* directories that changed */
 };
 
+/*
+ * A full disk may have no room for another name, but messages must be deletable
+ * on it: then \Deleted, and what is set with it, is kept in the view until
+ * EXPUNGE, which needs no room.  Should the session end before, nothing is lost.
+ */
+static bool
+keep_unsaved(struct msg *m, const struct store_flags *c)
+{
+	if (c->change == STORE_REMOVE || (c->flags & STORE_DELETED) == 0 || c->keyword_n > 0)
+		return false;
+	m->unsaved |= (uint8_t)(c->flags & STORE_FLAGS_IMAP);
+	m->pub.flags |= m->unsaved;
+	return true;
+}
+
 /* One message; STORE_GONE if the file is not where the view thinks. */
 static enum store_error
 rename_one(struct store_folder *f, struct msg *m, const struct store_flags *c, uint32_t keywords, struct renamed *done)
@@ -47,11 +62,17 @@ rename_one(struct store_folder *f, struct msg *m, const struct store_flags *c, u
 	if (!view_file(f, m, from) || !maildir_print(view_base(f, m), upper, lower, to))
 		return STORE_CANNOT;	/* no room for the letters in a foreign name */
 	/* Nothing to do, if the view is right about what it has. */
-	if (upper == m->upper && lower == m->pub.keywords)
+	if (upper == m->upper && lower == m->pub.keywords && m->unsaved == 0)
 		return fstatat(dir, from, &st, AT_SYMLINK_NOFOLLOW) == 0 ? STORE_OK :
 		    errno == ENOENT ? STORE_GONE : store_from_errno(errno);
-	if (dir < 0 || cur < 0 || renameat(dir, from, cur, to) != 0)
-		return errno == ENOENT ? STORE_GONE : store_from_errno(errno);
+	if (dir < 0 || cur < 0)
+		return store_from_errno(errno);
+	if (renameat(dir, from, cur, to) != 0) {
+		enum store_error error = errno == ENOENT ? STORE_GONE : store_from_errno(errno);
+
+		return error == STORE_NOSPACE && keep_unsaved(m, c) ? STORE_OK : error;
+	}
+	m->unsaved = 0;
 	done->cur = true;
 	done->new |= m->where == IN_NEW;
 	return view_set_file(f, m, IN_CUR, slice_of(to));

@@ -73,7 +73,7 @@ take_file(struct scanner *sc, struct msg *m, const char *file, const struct mail
 		return STORE_OK;
 	}
 	m->absent = m->late = false;
-	if (visible && (((maildir_flags(name->upper) ^ m->pub.flags) & STORE_FLAGS_IMAP) != 0 ||
+	if (visible && ((((maildir_flags(name->upper) | m->unsaved) ^ m->pub.flags) & STORE_FLAGS_IMAP) != 0 ||
 	    m->pub.keywords != name->lower))
 		m->changed = true;
 	/* Nearly always it is called what it was called. */

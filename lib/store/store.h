@@ -253,10 +253,10 @@ enum store_error store_message_date(struct store_folder *f, uint32_t seq, int64_
 void store_message_uidl(const struct store_folder *f, uint32_t seq, char out[72]);
 
 /*
- * What happened since the last time.  Costs three fstat if nothing did.
+ * What happened since the last time.  Costs a few fstat if nothing did.
  * Order: expunged (numbers as IMAP wants them: each counts with the earlier
  * ones already gone; they are in descending order), added once, keywords once,
- * flags by ascending number.  Without STORE_REFRESH_EXPUNGE messages that are
+ * flags by ascending number.  The view is without the expunged ones when they are told.  Without STORE_REFRESH_EXPUNGE messages that are
  * gone stay in the view (.gone) and are reported at a later call that has it.
  * Callbacks may read the view and must not change it; any may be NULL.  Returns
  * STORE_NONEXISTENT when the folder was deleted under the view (it stays as it was).
@@ -276,7 +276,9 @@ enum store_error store_folder_refresh(struct store_folder *f, unsigned how, cons
  * the view does not have or that are gone are passed over).  keyword names that
  * the folder does not know are added to it; STORE_LIMIT, with nothing changed,
  * if there is no room.  The view is up to date afterwards; refresh does not
- * report these changes to it.  Durable, unless how has STORE_UNSYNCED (\Seen by FETCH).
+ * report these changes to it.  Durable, unless how has STORE_UNSYNCED (\Seen by FETCH);
+ * and but for \Deleted on a full disk, which may be kept in this view alone, so that
+ * store_folder_expunge() can make room.
  */
 enum store_change { STORE_ADD, STORE_REMOVE, STORE_REPLACE };
 #define STORE_UNSYNCED	1

@@ -170,6 +170,7 @@ struct msg {
 	uint32_t	base_at;	/* base name, in f->names */
 	uint8_t		base_len;
 	uint8_t		where;		/* enum msg_where */
+	uint8_t		unsaved;	/* flags that are not in the name, for the disk was full */
 	bool		synced;		/* content known to be durable */
 	bool		absent;		/* not seen by the last scan */
 	bool		late;		/* a candidate whose record came after the last scan began */

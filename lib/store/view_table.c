@@ -276,7 +276,7 @@ view_set_file(struct store_folder *f, struct msg *m, enum msg_where where, struc
 	m->odd = odd;
 	m->where = (uint8_t)where;
 	m->upper = name.upper;
-	m->pub.flags = (uint8_t)((m->pub.flags & STORE_RECENT) | maildir_flags(name.upper));
+	m->pub.flags = (uint8_t)((m->pub.flags & STORE_RECENT) | maildir_flags(name.upper) | m->unsaved);
 	m->pub.keywords = name.lower;
 	return STORE_OK;
 }
