@@ -48,7 +48,7 @@ struct auth {
 	size_t			 client_n;
 	struct auth_request	*requests;	/* not answered yet */
 	size_t			 request_n;
-	struct event		*keeper_event, *flush_timer, *drain_timer;
+	struct event		*keeper_event, *flush_timer, *drain_timer, *accept_timer;
 	uint64_t		 drain_until_usec, drain_tickets_usec;
 	struct buf		 in;		/* one frame; wiped after each */
 };

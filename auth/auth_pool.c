@@ -8,7 +8,8 @@
 #include "log.h"
 
 #define RETRY_MS	1000	/* after a worker could not be started */
-#define WAIT_MAX_S	45	/* a job that waited longer is not begun: its client has gone */
+#define LOOK_MS		2000
+#define WAIT_MAX_S	30	/* a job that waited longer is not begun: its client has gone */
 #define ID_KIND_SHIFT	24
 
 enum worker_state { WORKER_NONE, WORKER_STARTING, WORKER_IDLE, WORKER_BUSY };
@@ -199,6 +200,7 @@ static void
 dispatch(struct auth_pool *p)
 {
 	const uint64_t oldest = now_mono_usec() - WAIT_MAX_S * UINT64_C(1000000);
+	const struct timeval look_again = in_ms(LOOK_MS);
 	struct worker *w;
 
 	while (p->first != NULL && p->first->queued_usec < oldest) {
@@ -219,6 +221,8 @@ dispatch(struct auth_pool *p)
 			starting += p->worker[i].state == WORKER_STARTING ? 1 : 0;
 		if (starting < p->waiting && !event_pending(p->retry, EV_TIMEOUT, NULL))
 			(void)start_one(p);
+		/* Should nobody come free or start, those that wait are still told in time. */
+		(void)event_add(p->later, &look_again);
 	}
 }
 

@@ -61,8 +61,11 @@ request_new(struct auth *a, struct auth_client *c, const struct ipc_auth_request
 	(void)slice_text(m->service, r->service, sizeof(r->service));
 	(void)slice_text(m->method, r->method, sizeof(r->method));
 	(void)slice_text(m->client_address, r->address, sizeof(r->address));
-	if (m->password.len > 0)
+	if (m->password.len > 0) {
 		memcpy(r->password, m->password.ptr, m->password.len);
+		/* Not needed in the frame any more; the answer may go out before that is wiped. */
+		explicit_bzero((char *)(uintptr_t)m->password.ptr, m->password.len);
+	}
 	r->password_len = m->password.len;
 	r->next = a->requests;
 	r->back = &a->requests;
@@ -95,6 +98,13 @@ auth_request_orphan(struct auth *a, const struct auth_client *c)
 	}
 }
 
+static void
+forget_password(struct auth_request *r)
+{
+	explicit_bzero(r->password, sizeof(r->password));
+	r->password_len = 0;
+}
+
 /* Answer and forget. */
 static void
 answer(struct auth_request *r, enum verdict verdict, enum ipc_auth_reason reason, struct slice ticket)
@@ -105,6 +115,7 @@ answer(struct auth_request *r, enum verdict verdict, enum ipc_auth_reason reason
 	};
 	struct auth_client *c = r->client;
 
+	forget_password(r);
 	auth_client_answer(c, &result);
 	request_free(r);
 	auth_client_done(c);
@@ -272,6 +283,7 @@ refuse(struct auth_request *r, enum ipc_auth_reason reason)
 	while (at <= now)
 		at += step;
 	r->reason = reason;
+	forget_password(r);	/* while the answer is held back */
 	auth_throttle_failed(r->auth->throttle, slice_of(r->address), addr_text(&r->given), now);
 	answer_later(r, at - now, on_refuse);
 }

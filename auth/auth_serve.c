@@ -216,6 +216,35 @@ peer_may(const struct auth *a, int fd, enum auth_role role)
 }
 
 static void
+on_pause_over(evutil_socket_t fd, short what, void *arg)
+{
+	struct auth *a = arg;
+
+	(void)fd;
+	(void)what;
+	for (int role = 0; role < ROLE_COUNT; role++) {
+		if (a->listening[role] != NULL && (!a->daemon.draining || role == ROLE_TICKET))
+			(void)event_add(a->listening[role], NULL);
+	}
+}
+
+/* No descriptors, no memory: asking again at once would only turn in circles. */
+static void
+pause_accepting(struct auth *a)
+{
+	const struct timeval pause = { .tv_usec = 200000 };
+
+	if (a->accept_timer == NULL)
+		a->accept_timer = evtimer_new(a->daemon.base, on_pause_over, a);
+	if (a->accept_timer == NULL || event_add(a->accept_timer, &pause) != 0)
+		return;
+	for (int role = 0; role < ROLE_COUNT; role++) {
+		if (a->listening[role] != NULL)
+			(void)event_del(a->listening[role]);
+	}
+}
+
+static void
 on_accept(evutil_socket_t listener, short what, void *arg)
 {
 	struct auth *a = arg;
@@ -226,8 +255,11 @@ on_accept(evutil_socket_t listener, short what, void *arg)
 	int fd = ipc_accept(listener);
 
 	(void)what;
-	if (fd == -1)
+	if (fd == -1) {
+		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+			pause_accepting(a);
 		return;
+	}
 	while (daemon_socket(&a->daemon, sockets[role], 0) != listener)
 		role++;
 	c = a->client_n < CLIENTS_MAX && peer_may(a, fd, role) ? calloc(1, sizeof(*c)) : NULL;
