@@ -256,8 +256,9 @@ void store_message_uidl(const struct store_folder *f, uint32_t seq, char out[72]
  * What happened since the last time.  Costs a few fstat if nothing did.
  * Order: expunged (numbers as IMAP wants them: each counts with the earlier
  * ones already gone; they are in descending order), added once, keywords once,
- * flags by ascending number.  The view is without the expunged ones when they are told.  Without STORE_REFRESH_EXPUNGE messages that are
- * gone stay in the view (.gone) and are reported at a later call that has it.
+ * flags by ascending number.  The view is without the expunged ones when they are
+ * told.  Without STORE_REFRESH_EXPUNGE messages that are gone stay in the view
+ * (.gone) and are reported at a later call that has it.
  * Callbacks may read the view and must not change it; any may be NULL.  Returns
  * STORE_NONEXISTENT when the folder was deleted under the view (it stays as it was).
  */
