@@ -180,6 +180,7 @@ restore(struct queue *q, struct message *m, const struct record_state *s)
 		r->stage = STAGE_WAITING;
 		m->live++;
 	}
+	message_tell(m, s->index, 0);	/* a list that names it twice */
 	r->flags = (uint8_t)(s->flags & ~(RCPT_TELL_FAILURE | RCPT_TELL_SUCCESS));
 	message_tell(m, s->index, s->flags & (RCPT_TELL_FAILURE | RCPT_TELL_SUCCESS));
 	r->attempts = s->attempts;

@@ -152,7 +152,7 @@ static void
 tell_message(struct story *s, const struct record_message *r)
 {
 	static const enum trace_kind kind[] = { TRACE_ACCEPTED, TRACE_ACCEPTED, TRACE_INJECTED, TRACE_GENERATED };
-	struct ipc_trace_event e = { .usec = r->arrival_usec, .qid = r->qid, .kind = kind[r->origin],
+	struct ipc_trace_event e = { .usec = r->arrival_usec, .qid = r->qid, .kind = (uint8_t)kind[r->origin],
 	    .sender = r->sender, .other = r->parent };
 	struct slice list = r->rcpts;
 	struct record_rcpt rcpt;
