@@ -75,7 +75,7 @@ take_file(struct scanner *sc, struct msg *m, const char *file, const struct mail
 	m->absent = m->late = false;
 	if (visible && ((((maildir_flags(name->upper) | m->unsaved) ^ m->pub.flags) & STORE_FLAGS_IMAP) != 0 ||
 	    m->pub.keywords != name->lower))
-		m->changed = true;
+		m->changed = f->some_changed = true;
 	/* Nearly always it is called what it was called. */
 	if (m->where == sc->where && m->odd == NULL && same_letters(m, name) &&
 	    (m->where == IN_NEW ? name->base.len == strlen(file) : name->canonical))
@@ -217,7 +217,7 @@ settle_doubles(struct scanner *sc)
 		if (has_file(f, m))
 			separate(f, m, file, d->where);
 		else if (view_set_file(f, m, d->where, slice_of(file)) == STORE_OK)
-			m->changed = true;
+			m->changed = f->some_changed = true;
 		f->dirty = true;
 	}
 }

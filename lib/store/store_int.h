@@ -197,6 +197,7 @@ struct store_folder {
 	struct timespec	 mtime[2];	/* of cur and new when the last scan began */
 	bool		 dirty;		/* scan again, whatever they say */
 	bool		 keywords_changed;
+	bool		 some_changed, some_gone;	/* refresh has something to tell of known messages */
 	int		 watch[2];	/* inotify watch of cur, new; -1 */
 };
 

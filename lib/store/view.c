@@ -282,7 +282,7 @@ tell_expunged(struct store_folder *f, const struct store_changes *c)
 	struct { uint32_t seq, uid; } *gone;
 	uint32_t n = 0, k = 0;
 
-	for (uint32_t i = 0; i < f->n; i++)
+	for (uint32_t i = 0; i < f->n && f->some_gone; i++)
 		n += f->msg[i].pub.gone;
 	if (n == 0)
 		return STORE_OK;
@@ -296,6 +296,7 @@ tell_expunged(struct store_folder *f, const struct store_changes *c)
 		}
 	}
 	(void)view_remove(f, 0, is_gone);
+	f->some_gone = false;
 	for (uint32_t i = 0; i < n && c->expunged != NULL; i++)
 		c->expunged(c->ctx, gone[i].seq, gone[i].uid);
 	free(gone);
@@ -305,13 +306,14 @@ tell_expunged(struct store_folder *f, const struct store_changes *c)
 static void
 tell_flags(struct store_folder *f, const struct store_changes *c)
 {
-	for (uint32_t i = 0; i < f->n; i++) {
+	for (uint32_t i = 0; i < f->n && f->some_changed; i++) {
 		if (!f->msg[i].changed)
 			continue;
 		f->msg[i].changed = false;
 		if (c->flags != NULL && !f->msg[i].pub.gone)
 			c->flags(c->ctx, i + 1);
 	}
+	f->some_changed = false;
 }
 
 static bool

@@ -169,6 +169,7 @@ view_forget(struct store_folder *f, struct msg *m)
 		return;
 	free_slot = (uint32_t)(slot(f, view_base(f, m)) - f->hash);
 	m->dead = m->pub.gone = true;
+	f->some_gone = true;
 	/* Open addressing: what stands behind may have to move up. */
 	for (i = (free_slot + 1) & (f->hash_size - 1); f->hash[i] != 0; i = (i + 1) & (f->hash_size - 1)) {
 		j = hash_name(f, view_base(f, &f->msg[f->hash[i] - 1])) & (f->hash_size - 1);
