@@ -124,6 +124,8 @@ install: all
 	$(INSTALL) -d $(DESTDIR)$(sbindir) $(DESTDIR)$(bindir) $(DESTDIR)$(libexecdir)/pennypost
 	$(INSTALL) -m 755 $(B)/bin/pennypost $(DESTDIR)$(sbindir)/pennypost
 	ln -sf pennypost $(DESTDIR)$(sbindir)/sendmail
+	$(INSTALL) -d $(DESTDIR)$(prefix)/lib
+	ln -sf ../sbin/sendmail $(DESTDIR)$(prefix)/lib/sendmail
 	ln -sf ../sbin/pennypost $(DESTDIR)$(bindir)/mailq
 	ln -sf ../sbin/pennypost $(DESTDIR)$(bindir)/newaliases
 	for p in $(DAEMONS) $(HELPERS); do \

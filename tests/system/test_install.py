@@ -26,7 +26,7 @@ def installed():
 
 
 def test_what_is_where(installed):
-    for path in ["sbin/pennypost", "sbin/sendmail", "bin/mailq", "bin/newaliases", *[f"libexec/pennypost/{d}" for d in DAEMONS]]:
+    for path in ["sbin/pennypost", "sbin/sendmail", "lib/sendmail", "bin/mailq", "bin/newaliases", *[f"libexec/pennypost/{d}" for d in DAEMONS]]:
         full = os.path.join(installed, "usr", path)
         assert os.path.exists(full) and os.access(full, os.X_OK), path
     for page in ["man8/pennypost.8", "man8/pennypost-queue.8", "man5/pennypost.conf.5", "man5/pennypost-spool.5",
