@@ -38,7 +38,8 @@ class Queue:
             os.makedirs(os.path.join(folder, name), exist_ok=True)
         os.chmod(folder, 0o755)
         self.options = {"hostname": '"mail.example.test"', "retry-min": "1", "retry-max": "4",
-                        "lifetime": "3600", "bounce-lifetime": "3600", "uid-base": str(70000 + os.getpid() % 1000)}
+                        "lifetime": "3600", "bounce-lifetime": "3600", "uid-base": str(70000 + os.getpid() % 1000),
+                        "user-prefix": "pp-test-"}  # numbers, whatever accounts this machine has
         self.options.update({k.replace("_", "-"): str(v) for k, v in options.items()})
         self.process = None
         self.log_path = os.path.join(folder, "log")
@@ -449,8 +450,8 @@ def test_retry_and_expiry(make_queue):
             job = relay.job(6)
             times.append(time.monotonic() - began)
             relay.answer(job, DEFERRED, text="try later\r\nforged: line")
-            item, = queue.list()
-            if times[-1] < 3:
+            if times[-1] < 3:  # later it may have been given up already
+                item, = queue.list()
                 assert item["rcpts"][0]["reason"] == b"try later??forged: line"
                 assert item["rcpts"][0]["attempts"] == len(times) - 1 or item["rcpts"][0]["attempts"] == len(times)
             if b"" == job.sender:
