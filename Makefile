@@ -117,6 +117,7 @@ bench:
 
 # ---- install ----
 
+# Without DESTDIR, as root: also makes the accounts pp-* (ACCOUNTS=no: does not).
 INSTALL	= install
 man_pages = $(wildcard man/*/*.[1-8])
 
@@ -139,7 +140,7 @@ install: all
 	for f in $(wildcard etc/sysusers.d/*.conf); do $(INSTALL) -m 644 $$f $(DESTDIR)$(prefix)/lib/sysusers.d/; done
 	for f in $(wildcard etc/tmpfiles.d/*.conf); do $(INSTALL) -m 644 $$f $(DESTDIR)$(prefix)/lib/tmpfiles.d/; done
 	for f in $(wildcard etc/pam.d/*); do $(INSTALL) -m 644 $$f $(DESTDIR)$(pamdir)/; done
-	if [ -z "$(DESTDIR)" ] && [ "$$(id -u)" = 0 ]; then scripts/postinstall $(libexecdir)/pennypost $(prefix); fi
+	if [ -z "$(DESTDIR)" ] && [ "$$(id -u)" = 0 ] && [ "$(ACCOUNTS)" != no ]; then scripts/postinstall $(libexecdir)/pennypost $(prefix); fi
 
 clean:
 	rm -rf build build-*

@@ -69,7 +69,7 @@ struct conf {
 	unsigned auth_cache_s;		/* how long a good answer is kept; 0: no cache */
 	unsigned auth_pam_timeout_s;
 
-	char	*user_prefix;		/* "pp-": accounts pp-smtpd, pp-queue ... */
+	char	*user_prefix;		/* "pp-": accounts pp-smtpd, pp-queue ...; "": numbers from uid_base alone */
 	uid_t	 uid_base;		/* numeric ids used where the accounts do not exist */
 
 	/* Limits.  Octets, counts, seconds. */
@@ -140,6 +140,7 @@ struct conf_init {
 	const char	*lmtp_path;	/* may be NULL */
 	const char	*libexec_dir;	/* NULL: the installed one */
 	unsigned	 uid_base;
+	bool		 numbers;	/* the accounts do not exist: the suite keeps to numbers, also if they come later */
 };
 bool conf_write_initial(const struct conf_init *init, struct buf *out);
 

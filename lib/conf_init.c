@@ -48,14 +48,17 @@ conf_write_initial(const struct conf_init *init, struct buf *out)
 	    "# stderr, syslog, journal, or a file.\n"
 	    "log-to = \"log/pennypost.log\"\n"
 	    "\n"
-	    "# Started as root, each daemon runs under its own account (pp-smtpd, pp-queue ...);\n"
-	    "# where these do not exist, under unused numbers from here on.\n"
-	    "uid-base = %u\n"
+	    "# Started as root, each daemon runs under an id of its own.\n"
+	    "%suid-base = %u\n"
 	    "\n"
 	    "# Mail to other hosts goes to their MX.  To send all of it through a provider:\n"
 	    "# smarthost = \"smtp.example.net:587\"\n"
 	    "# smarthost-user = \"me@example.net\"\n"
 	    "# smarthost-password-file = \"smarthost-password\"\n",
+	    init->numbers ?
+	    "# The accounts pp-smtpd, pp-queue ... did not exist when this was written: unused numbers.\n"
+	    "user-prefix = \"\"\n" :
+	    "# The accounts pp-smtpd, pp-queue ...; where one is missing, a number from here on.\n",
 	    init->uid_base);
 	return !out->full;
 }

@@ -64,6 +64,8 @@ system_account(const struct conf *conf, const char *account)
 	char name[64];
 	const struct passwd *pw;
 
+	if (conf->user_prefix[0] == '\0')	/* numbers alone */
+		return NULL;
 	(void)snprintf(name, sizeof(name), "%s%s", conf->user_prefix, account);
 	pw = getpwnam(name);
 	return pw == NULL || pw->pw_uid == 0 ? NULL : pw;

@@ -468,6 +468,7 @@ cmd_init(struct cli *c, int argc, char **argv)
 	set_libexec(&i, libexec);
 	if (!open_dir(&i))
 		return EX_CANTCREAT;
+	i.conf.numbers = getpwnam("pp-smtpd") == NULL;
 	rc = set_uid_base(&i, uid_base) ? write_all(&i) : EX_USAGE;
 	if (rc == EX_OK && c->json)
 		say_json(&i);
