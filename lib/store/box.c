@@ -156,7 +156,7 @@ append_missing(struct box *b, struct box_entry *entry, size_t n)
 }
 
 enum store_error
-box_add(struct box *b, struct box_entry *entry, size_t n)
+box_add(struct box *b, struct box_entry *entry, size_t n, bool sync)
 {
 	struct finder f = { .sorted = reallocarray(NULL, n + 1, sizeof(*f.sorted)), .n = n };
 	enum store_error error;
@@ -175,7 +175,7 @@ box_add(struct box *b, struct box_entry *entry, size_t n)
 	if (error == STORE_OK)
 		error = append_missing(b, entry, n);
 	uidlist_unlock(&b->uids);
-	if (error == STORE_OK)
+	if (error == STORE_OK && sync)
 		error = uidlist_sync(&b->uids);
 	free(f.sorted);
 	return error;

@@ -198,34 +198,14 @@ store_group_cancel(struct store_group *g, struct store_item *item)
 
 /* ---- its file ---- */
 
-static void
-close_file(struct store_group *g, struct item *i)
-{
-	if (i->fd < 0)
-		return;
-	(void)close(i->fd);
-	i->fd = -1;
-	g->fds--;
-}
-
 void
 item_drop(struct store_group *g, struct item *i)
 {
-	close_file(g, i);
+	item_close(g, i);
 	if (i->tmp != NULL)
 		(void)unlinkat(box_sub(&i->box->box, BOX_TMP), i->tmp, 0);
 	free(i->tmp);
 	i->tmp = NULL;
-}
-
-/* So that a group of any size does with few descriptors. */
-static void
-sync_open_files(struct store_group *g)
-{
-	for (struct item *i = g->first; i != NULL; i = i->next) {
-		if (i->fd >= 0)
-			item_sync(g, i);
-	}
 }
 
 static void
@@ -235,7 +215,7 @@ open_file(struct store_group *g, struct item *i)
 	struct buf name;
 
 	if (g->fds >= GROUP_FDS)
-		sync_open_files(g);
+		group_sync_files(g);	/* so that a group of any size does with few descriptors */
 	if (i->tmp == NULL) {
 		buf_init(&name, MAILDIR_NAME_MAX);
 		store_unique(i->store, &name);
@@ -281,19 +261,6 @@ item_flush(struct store_group *g, struct item *i)
 	write_out(g, i, buf_slice_of(&i->pending));
 	g->pending -= i->pending.len;
 	buf_clear(&i->pending);
-}
-
-void
-item_sync(struct store_group *g, struct item *i)
-{
-	/* After an error this file is never synced again: it is dropped. */
-	if (i->unsynced && fsync(i->fd) != 0) {
-		item_fail(i, store_from_errno(errno));
-		item_drop(g, i);
-		return;
-	}
-	i->unsynced = false;
-	close_file(g, i);
 }
 
 /* ---- its content ---- */

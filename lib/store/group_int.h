@@ -1,4 +1,5 @@
-/* group_int.h: between group.c (items, their files) and group_publish.c (made durable and visible). */
+/* group_int.h: between group.c (items, their files), group_sync.c (what makes them durable) and
+ * group_publish.c (in which order, and visible). */
 #ifndef PP_STORE_GROUP_INT_H
 #define PP_STORE_GROUP_INT_H
 
@@ -12,6 +13,7 @@ struct group_box {
 	struct group_box *next;
 	struct box	 box;
 	bool		 touched[2];	/* cur and new, by enum msg_where: to be synced */
+	bool		 added;		/* its index was appended to: to be synced */
 };
 
 struct item {
@@ -53,6 +55,7 @@ struct store_group {
 	struct group_box *boxes;
 	size_t		 pending, fds;
 	bool		 committed;
+	bool		 no_syncfs;	/* it reported an error */
 };
 
 /* Is there anything still to be done for it? */
@@ -65,9 +68,15 @@ item_live(const struct item *i)
 void item_fail(struct item *i, enum store_error error);
 /* Write out what is pending; the file is open then, or closed by a wave. */
 void item_flush(struct store_group *g, struct item *i);
-/* Make its file durable and close it. */
-void item_sync(struct store_group *g, struct item *i);
+void item_close(struct store_group *g, struct item *i);
 /* Remove its file in tmp/. */
 void item_drop(struct store_group *g, struct item *i);
+
+/* group_sync.c: all open files are durable, and closed, or have failed; directories in which
+ * something was published; indexes that were appended to. */
+void group_sync_files(struct store_group *g);
+void group_sync_sources(struct store_group *g);	/* of copies, if they are many; others one by one later */
+void group_sync_dirs(struct store_group *g);
+void group_sync_indexes(struct store_group *g);
 
 #endif

@@ -109,10 +109,10 @@ make_files(struct store_group *g)
 		if (item_live(i) && i->from == NULL)
 			write_file(g, i);
 	}
+	group_sync_files(g);
+	group_sync_sources(g);
 	for (struct item *i = g->first; i != NULL; i = i->next) {
-		if (item_live(i) && i->from == NULL && i->fd >= 0)
-			item_sync(g, i);
-		else if (item_live(i) && i->from != NULL)
+		if (item_live(i) && i->from != NULL)
 			sync_source(i);
 	}
 }
@@ -358,22 +358,7 @@ give_up(struct store_group *g)
 	return error != STORE_OK;
 }
 
-/* ---- 3. directories, 4. UIDs ---- */
-
-static void
-sync_box(struct store_group *g, struct group_box *b)
-{
-	enum store_error error = STORE_OK;
-
-	for (int where = 0; where < 2; where++) {
-		if (b->touched[where] && fsync(box_sub(&b->box, where == IN_NEW ? BOX_NEW : BOX_CUR)) != 0)
-			error = store_from_errno(errno);
-	}
-	for (struct item *i = g->first; i != NULL && error != STORE_OK; i = i->next) {
-		if (i->box == b && !i->cancelled && i->pub.error == STORE_OK)
-			item_fail(i, error);
-	}
-}
+/* ---- 4. UIDs ---- */
 
 static struct box_entry
 entry_of(const struct item *i)
@@ -405,7 +390,8 @@ give_uids(struct store_group *g, struct group_box *b)
 			entry[k++] = entry_of(i);
 		octets += (int64_t)i->pub.size;
 	}
-	good = entry != NULL && store_done(b->box.store, box_add(&b->box, entry, n)) == STORE_OK;
+	good = entry != NULL && store_done(b->box.store, box_add(&b->box, entry, n, false)) == STORE_OK;
+	b->added = good;
 	k = 0;
 	for (struct item *i = g->first; i != NULL && good; i = i->next) {
 		if (!item_live(i) || i->box != b)
@@ -451,11 +437,11 @@ store_group_commit(struct store_group *g)
 	publish(g);
 	if (give_up(g))
 		return first_error(g);
-	for (struct group_box *b = g->boxes; b != NULL; b = b->next)
-		sync_box(g, b);
+	group_sync_dirs(g);
 	if (give_up(g))
 		return first_error(g);
 	for (struct group_box *b = g->boxes; b != NULL; b = b->next)
 		give_uids(g, b);
+	group_sync_indexes(g);
 	return first_error(g);
 }

@@ -124,7 +124,7 @@ give_uids(struct mover *v)
 		v->entry[i].base = slice_sub(buf_slice_of(&v->bases), at, v->entry[i].base.len);
 		at += v->entry[i].base.len;
 	}
-	return v->n == 0 ? STORE_OK : box_add(&v->to, v->entry, v->n);
+	return v->n == 0 ? STORE_OK : box_add(&v->to, v->entry, v->n, true);
 }
 
 static enum store_error

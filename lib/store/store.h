@@ -12,7 +12,7 @@
  * Maildir can do all of it.  System calls: openat, newfstatat, fstat, getdents64,
  * mkdirat, linkat, renameat, renameat2, unlinkat, utimensat, flock, fcntl, lseek,
  * read, pread64, write, pwrite64, ftruncate, fallocate, fsync, fdatasync,
- * sync_file_range, mmap, munmap, clock_nanosleep, getpid, getrandom, close,
+ * syncfs, sync_file_range, mmap, munmap, clock_nanosleep, getpid, getrandom, close,
  * inotify_init1, inotify_add_watch, inotify_rm_watch, fchdir (watching changes the
  * working directory).
  *
@@ -356,8 +356,9 @@ void store_watch_read(struct store *s, void (*changed)(struct store_folder *f, v
  *
  * STORE_EACH: each item has its own fate (deliver).  STORE_ALL: all or none
  * (MULTIAPPEND, COPY): one error is everyone's.
- * Committing writes back all files at once, fsyncs each, renames them into
- * place, appends their UIDs to the indexes, fsyncs each index and directory once.
+ * Committing writes back all files at once, syncs them, renames them into place,
+ * syncs each directory once, appends their UIDs to the indexes, syncs each once;
+ * where there are many to be synced on a disk, by one syncfs() a step.
  */
 enum store_mode { STORE_EACH, STORE_ALL };
 struct store_group;

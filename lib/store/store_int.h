@@ -11,7 +11,7 @@
  *	view.c		struct store_folder: messages by number; refresh
  *	scan.c		the directories against the view: what is new, gone, changed
  *	flags.c, expunge.c, move.c, content.c, status.c, watch.c	on views
- *	group.c		new messages; group_publish.c makes them durable and visible
+ *	group.c		new messages; group_sync.c, group_publish.c make them durable and visible
  *	quota.c		maildirsize
  *	clean.c		left-overs of the dead
  */
@@ -133,7 +133,7 @@ enum store_error box_keywords(struct box *b, const struct slice *name, size_t n,
 
 /*
  * Append ADDs for files that are durably in place, or find out that somebody
- * was quicker.  entry[].uid is set.  Takes and leaves the lock; then syncs.
+ * was quicker.  entry[].uid is set.  Takes and leaves the lock; then syncs, if asked to.
  * b->uids.end must be where it was before the files got their names.
  */
 struct box_entry {
@@ -143,7 +143,7 @@ struct box_entry {
 	bool		synced;
 	uint32_t	uid;		/* out */
 };
-enum store_error box_add(struct box *b, struct box_entry *entry, size_t n);
+enum store_error box_add(struct box *b, struct box_entry *entry, size_t n, bool sync);
 
 /* Is or was a message of that queue id and recipient in the folder?  If so, that is durable now. */
 enum store_error box_knows(struct box *b, struct qid qid, uint32_t rcpt, bool *known);

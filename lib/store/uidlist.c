@@ -442,3 +442,12 @@ uidlist_sync(struct uidlist *u)
 	u->synced = (uint64_t)st.st_size;
 	return STORE_OK;
 }
+
+void
+uidlist_synced(struct uidlist *u)
+{
+	struct stat st;
+
+	if (fstat(u->fd, &st) == 0)
+		u->synced = (uint64_t)st.st_size;
+}

@@ -133,6 +133,9 @@ enum store_error uidlist_reserve(struct uidlist *u, size_t n);
 /* Make all that was read or appended durable. */
 enum store_error uidlist_sync(struct uidlist *u);
 
+/* Somebody else made it durable (syncfs). */
+void uidlist_synced(struct uidlist *u);
+
 /* Rewrite without what is dead, when that is worth it; takes the lock itself and holds it
  * through one sync.  *replaced as for uidlist_lock(). */
 enum store_error uidlist_compact(struct uidlist *u, bool *replaced);

@@ -89,6 +89,16 @@ deliver_some(struct scene *s, struct store *store, unsigned from, unsigned to, b
 	store_group_free(g);
 }
 
+/* Enough at once that the disk is synced as a whole. */
+static void
+work_deliver_many(struct scene *s)
+{
+	struct store *store = child_store(s);
+
+	deliver_some(s, store, 0, 6, false);
+	store_close(store);
+}
+
 static void
 work_deliver(struct scene *s)
 {
@@ -243,6 +253,7 @@ may_fail(long call, enum fault fault)
 		return true;
 	case SYS_fsync:
 	case SYS_fdatasync:
+	case SYS_syncfs:
 	case SYS_pread64:
 	case SYS_read:
 	case SYS_getdents64:
@@ -565,6 +576,7 @@ static const struct act {
 	unsigned	 step;		/* each so many calls */
 } acts[] = {
 	{ "deliver", with_maildir, work_deliver, check_deliver, 1 },
+	{ "deliver many", with_maildir, work_deliver_many, check_deliver, 1 },
 	{ "deliver into nothing", with_nothing, work_deliver, check_deliver, 1 },
 	{ "append", with_maildir, work_append, check_append, 1 },
 	{ "copy", with_mail, work_copy, check_copy, 1 },

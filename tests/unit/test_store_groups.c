@@ -171,6 +171,35 @@ each_has_its_fate(void **state)
 	fixture_close(&y);
 }
 
+/* So many folders that the disk is synced as a whole. */
+static void
+many_folders(void **state)
+{
+	struct fixture *x = *state;
+	struct store_group *g = store_group_new(STORE_EACH);
+	struct store_item *i[20];
+	char name[16];
+
+	for (unsigned k = 0; k < LEN(i); k++) {
+		struct store_new what = { .qid = qid_of(k), .rcpt = 1 };
+
+		(void)snprintf(name, sizeof(name), "f%u", k / 2);
+		if (k % 2 == 0)
+			assert_int_equal(store_create(x->s, slice_of(name)), STORE_OK);
+		what.folder = slice_of(name);
+		i[k] = store_group_add(g, x->s, &what);
+		store_group_write(g, i[k], SLICE("x\r\n"));
+	}
+	assert_int_equal(store_group_commit(g), STORE_OK);
+	for (unsigned k = 0; k < LEN(i); k++)
+		assert_int_equal(i[k]->uid, k % 2 + 1);
+	store_group_free(g);
+	for (unsigned k = 0; k < LEN(i) / 2; k++) {
+		(void)snprintf(name, sizeof(name), "f%u", k);
+		assert_int_equal(count_in(x->s, name), 2);
+	}
+}
+
 /* ---- APPEND ---- */
 
 static void
@@ -528,6 +557,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(delivered_once_though_index_does_not_know, setup, teardown),
 		cmocka_unit_test_setup_teardown(queue_ids_outlive_compaction, setup, teardown),
 		cmocka_unit_test_setup_teardown(each_has_its_fate, setup, teardown),
+		cmocka_unit_test_setup_teardown(many_folders, setup, teardown),
 		cmocka_unit_test_setup_teardown(all_or_none, setup, teardown),
 		cmocka_unit_test_setup_teardown(not_committed_leaves_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(streamed_in_any_pieces, setup, teardown),
