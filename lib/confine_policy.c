@@ -143,7 +143,7 @@ const struct policy_rule policy_rules[] = {
 	CALL(pwrite64, FILES), CALL(pwritev, K(QUEUE)),
 	CALL(ftruncate, FILES), CALL(fallocate, STORE | K(QUEUE)),
 	CALL(fsync, FILES), CALL(fdatasync, FILES),
-	CALL(sync_file_range, K(QUEUE) | STORE),
+	CALL(sync_file_range, K(QUEUE) | STORE), CALL(syncfs, STORE),
 	CALL(getdents64, FILES),
 	CALL(mkdirat, STORE | K(QUEUE)), CALL(unlinkat, FILES),
 	CALL(linkat, STORE | K(QUEUE)),
