@@ -14,7 +14,7 @@ COMMANDS	= sendmail mailq newaliases
 .DEFAULT_GOAL := all
 
 # These set everything up themselves, before there is a config.mk.
-BOOTSTRAP	= run check bench deps clean distclean
+BOOTSTRAP	= run check deps clean distclean
 ifeq ($(filter $(BOOTSTRAP),$(MAKECMDGOALS)),)
 include config.mk
 endif
@@ -111,10 +111,6 @@ check:
 	@scripts/setup $(B) test
 	@/usr/bin/python3 tests/check.py
 
-bench:
-	@scripts/setup $(B) test
-	@bench/run
-
 # ---- install ----
 
 # Without DESTDIR, as root: also makes the accounts pp-* (ACCOUNTS=no: does not).
@@ -150,4 +146,4 @@ distclean: clean
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 
-.PHONY: all tests fuzzers deps run check bench install clean distclean
+.PHONY: all tests fuzzers deps run check install clean distclean
