@@ -110,7 +110,7 @@ fixture_open(void)
 
 	assert_non_null(q);
 	log_setup(&(struct log_setup){ .tag = "test", .program = "queue", .fd = -1 });
-	q->daemon.conf = (struct conf){ .hostname = host, .retry_min_s = 300, .retry_max_s = 14400,
+	q->daemon.conf = (struct conf){ .hostname = host, .user_prefix = host, .retry_min_s = 300, .retry_max_s = 14400,
 	    .lifetime_s = 432000, .bounce_lifetime_s = 86400, .bounce_size = 50000, .message_size = 50000000,
 	    .deliver_slots = 64, .relay_slots = 100, .relay_connections = 20, .recipients = 1000 };
 	q->daemon.uid = (uid_t)-1;
