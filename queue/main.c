@@ -365,7 +365,8 @@ main(int argc, char **argv)
 	daemon_start(&q.daemon, "queue", "queue", sockets, argc, argv);
 	more_descriptors();
 	open_folders(&q);
-	lock_spool(&q);
+	if (q.daemon.probe == NULL)	/* a probe looks at the sandbox alone */
+		lock_spool(&q);
 	/* Three priorities: the log's timer, all others, the commit at the end of a turn. */
 	if (event_base_priority_init(q.daemon.base, 3) != 0 || !submit_init(&q) || !drop_init(&q))
 		log_fatal(EX_OSERR, "no memory");

@@ -34,9 +34,8 @@ struct making {
 bool
 queue_bounce_delay_due(const struct queue *q, const struct message *m)
 {
-	uint64_t age_s = (now_usec() - m->arrival_usec) / 1000000;
-
-	if (m->sender_len == 0 || age_s < q->daemon.conf.retry_max_s)
+	if (m->sender_len == 0 ||
+	    now_usec() < m->arrival_usec + (uint64_t)q->daemon.conf.retry_max_s * 1000000)
 		return false;
 	for (uint32_t i = 0; i < m->rcpt_n; i++) {
 		const struct rcpt *r = &m->rcpt[i];

@@ -200,8 +200,12 @@ may_drop(const struct queue *q)
 
 	if (s == NULL || s->next == NULL || s->live > 0 || s->pins > 0)
 		return false;
-	if (q->log.low)		/* mail comes before its history */
+	if (q->log.low) {	/* mail comes before its history */
+		if (!trace_has(q, s->seq, s->size))
+			log_say(LOG_LEVEL_WARNING, "no space: segment %llu of the log goes before its trace was kept",
+			    (unsigned long long)s->seq);
 		return true;
+	}
 	return now_usec() - s->newest_usec > LINGER_USEC && trace_has(q, s->seq, s->size);
 }
 

@@ -60,7 +60,7 @@ struct taking {
 	struct job		*job;
 	struct message		*message;
 	struct decided		*at;
-	uint32_t		 n;
+	uint32_t		 n, size;
 	uint32_t		 next_index;
 	struct expand_set	 set;
 	bool			 set_made, urgent;
@@ -110,6 +110,18 @@ join_parts(struct taking *t, struct ipc_job_result *r)
 	return true;
 }
 
+static uint32_t
+count(struct slice list)
+{
+	struct ipc_job_result r;
+	bool bad = false;
+	uint32_t n = 0;
+
+	while (ipc_next_job_result(&list, &r, &bad))
+		n++;
+	return n;
+}
+
 static bool
 parse(struct taking *t, struct slice list)
 {
@@ -126,8 +138,6 @@ parse(struct taking *t, struct slice list)
 			return false;
 		if (r.outcome == OUTCOME_EXPANDED && r.more == 1)
 			continue;
-		if (t->n == RESULTS_MAX)
-			return false;
 		t->at[t->n++].in = r;
 	}
 	return !bad;
@@ -376,7 +386,8 @@ result_take(struct queue *q, struct job *job, struct slice results)
 	struct taking t = { .queue = q, .job = job, .message = messages_find(&q->messages, job->qid) };
 	bool ok;
 
-	t.at = t.message == NULL ? NULL : calloc(RESULTS_MAX, sizeof(*t.at));
+	t.size = count(results);
+	t.at = t.message == NULL || t.size > RESULTS_MAX ? NULL : calloc(t.size + 1, sizeof(*t.at));
 	if (t.at == NULL)
 		return false;
 	ok = parse(&t, results) && record_all(&t);
@@ -401,7 +412,7 @@ log_given_up(const struct message *m, uint32_t i, const struct record_result *r)
 {
 	const struct log_delivery line = { .program = "error", .qid = { m->qid }, .to = message_addr(m, i),
 	    .orig_to = message_orig_to(m, i), .relay = slice_of("none"),
-	    .delay = (double)(now_usec() - m->arrival_usec) / 1e6, .dsn = r->dsn, .status = "expired",
+	    .delay = ((double)now_usec() - (double)m->arrival_usec) / 1e6, .dsn = r->dsn, .status = "expired",
 	    .text = r->text };
 
 	log_delivered(&line);

@@ -14,7 +14,10 @@
 #define TASKS_MAX	20000u	/* of a channel; the rest goes back into the heap for a while */
 #define DEST_TASKS_MAX	2000u	/* of one destination */
 #define FEED_A_TURN	2000u	/* messages taken out of the heap in one go */
-#define CROWDED_S	30u	/* those that find their destination full come back after */
+#define CROWDED_S	2u	/* those that find no place come back after; later in a long queue, */
+#define CROWDED_PART	50000u	/* a second for so many messages, */
+#define CROWDED_IDLE_S	10u	/* and while nobody takes jobs */
+#define SPREAD_S	30u	/* over which mail for a destination that was down comes back */
 #define TIMER_MAX_S	60u	/* a clock that is set is noticed after */
 #define LIMIT_START	5u	/* jobs at once to a destination that is not known yet */
 #define FAILS_DOWN	3u	/* so many in a row: it is down */
@@ -344,6 +347,13 @@ crowded(const struct queue *q, enum record_channel channel, const struct destina
 	return d == NULL || d->tasks >= DEST_TASKS_MAX || q->schedule.channel[channel].tasks >= TASKS_MAX;
 }
 
+/* How long those that found no place stay away: each look at them costs a little. */
+static uint32_t
+crowded_s(const struct queue *q, enum record_channel channel)
+{
+	return CROWDED_S + q->schedule.heap_n / CROWDED_PART + (job_possible(q, channel) ? 0 : CROWDED_IDLE_S);
+}
+
 /* All local ones of a message together: one job can take them. */
 static void
 local_task(struct queue *q, struct message *m, uint32_t now)
@@ -361,7 +371,7 @@ local_task(struct queue *q, struct message *m, uint32_t now)
 		(void)destination_name(q, m, t->first, &name);
 	d = find_destination(q, CHANNEL_DELIVER, name);
 	if (crowded(q, CHANNEL_DELIVER, d))
-		dissolve_task(q, t, now + CROWDED_S);
+		dissolve_task(q, t, now + crowded_s(q, CHANNEL_DELIVER));
 	else
 		add_task(&q->schedule, d, t);
 }
@@ -377,11 +387,11 @@ remote_task(struct queue *q, struct message *m, uint32_t i, uint32_t now)
 	(void)destination_name(q, m, i, &name);
 	d = find_destination(q, CHANNEL_RELAY, name);
 	if (crowded(q, CHANNEL_RELAY, d)) {
-		m->rcpt[i].next_utc = now + CROWDED_S;
+		m->rcpt[i].next_utc = now + crowded_s(q, CHANNEL_RELAY);
 		return;
 	}
 	if (d->down_until > now) {
-		m->rcpt[i].next_utc = d->down_until + (uint32_t)(m->qid % CROWDED_S);
+		m->rcpt[i].next_utc = d->down_until + (uint32_t)(m->qid % SPREAD_S);
 		if (m->rcpt[i].attempts > 0 && schedule_expiry(&q->daemon.conf, m) <= now)
 			result_give_up(q, m, i);
 		return;
@@ -445,7 +455,7 @@ start_job(struct queue *q, struct channel *c, struct destination *d)
 		return;
 	}
 	if (!job_start(q, d, t)) {	/* it cannot be read, or no memory: the message was held or waits */
-		dissolve_task(q, t, now_s() + CROWDED_S);
+		dissolve_task(q, t, now_s() + SPREAD_S);
 		into_ring(&q->schedule, d);
 		free_if_idle(&q->schedule, d);
 		return;
@@ -535,7 +545,7 @@ go_down(struct queue *q, struct destination *d)
 	while (d->tasks > 0) {
 		struct task *t = take_task(s, d);
 
-		dissolve_task(q, t, d->down_until + (uint32_t)(t->message->qid % CROWDED_S));
+		dissolve_task(q, t, d->down_until + (uint32_t)(t->message->qid % SPREAD_S));
 	}
 }
 

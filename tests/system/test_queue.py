@@ -880,6 +880,95 @@ def test_kill_at_every_call(make_queue):
             shutil.rmtree(queue.dir)
 
 
+@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
+def test_order_of_sync_and_answer(queue):
+    """Every answer comes after a sync that covers its record (RELIABILITY P5)."""
+    trace = f"{queue.dir}/strace"
+    tracer = subprocess.Popen(["strace", "-qq", "-s", "8", "-e", "trace=pwritev,fdatasync,fsync,renameat2,sendmsg", "-o", trace,
+                               "-p", str(queue.process.pid)])
+    wait_until(lambda: os.path.exists(trace) and "TracerPid:\t0" not in open(f"/proc/{queue.process.pid}/status").read())
+    smtpd, n = queue.smtpd(), 0
+    for i in range(20):
+        assert smtpd.submit(["r@far.test"], large=i % 4 == 3)[0] == OK
+    ids = [smtpd.start([f"r{i}@far.test"]) for i in range(50)]
+    assert sorted(smtpd.conn.recv()[1]["qid"] for _ in ids) == ids
+    tracer.terminate()
+    tracer.wait()
+    log_dirty = folder_dirty = False
+    for line in open(trace):
+        call = line.split("(")[0]
+        if call == "pwritev":
+            log_dirty = True
+            assert not folder_dirty, "the record counts before its file has its name for good"
+        elif call == "renameat2":
+            folder_dirty = True
+        elif call == "fsync":
+            folder_dirty = False
+        elif call == "fdatasync":
+            log_dirty = False
+        elif call == "sendmsg" and '"\\7\\1' in line:	# submit_result
+            assert not log_dirty and not folder_dirty, line
+            n += 1
+    assert n == 70
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("xfs_io") is None, reason="needs root and xfs_io")
+@pytest.mark.parametrize("kind", ["ext4", "xfs"])
+@pytest.mark.parametrize("idle", [False, True])
+def test_power_cut(make_queue, kind, idle):
+    """The file system stops at once and forgets what was not synced; under load, and after one message and silence."""
+    queue = make_queue()
+    image, spool = f"{queue.dir}/image", f"{queue.dir}/spool"
+    with open(image, "wb") as f:
+        f.truncate(400 << 20)
+    subprocess.run([f"mkfs.{kind}", "-q", image], check=True)
+
+    def mount():
+        subprocess.run(["mount", "-o", "loop", image, spool], check=True)
+
+    mount()
+    try:
+        os.makedirs(f"{spool}/drop")
+        for cut in range(3):
+            queue.start()
+            answered, stop = set(), threading.Event()
+
+            def load(n):
+                with contextlib.suppress(ipc.Closed, OSError, TimeoutError, AssertionError):
+                    smtpd = Submitter(ipc.Conn(queue.path("submit"), program="smtpd", timeout=2))
+                    while not stop.is_set():
+                        verdict, qid = smtpd.submit(["r@far.test"], content=b"Subject: x\r\n\r\n" + b"y" * 3000 + b"\r\n",
+                                                    large=n == 0)
+                        if verdict == OK:
+                            answered.add(qid)
+                        if idle:
+                            return
+
+            threads = [threading.Thread(target=load, args=(n,)) for n in range(1 if idle else 4)]
+            for t in threads:
+                t.start()
+            time.sleep(0.1 if idle else 0.5)
+            before = set(answered)
+            subprocess.run(["xfs_io", "-x", "-c", "shutdown", spool], check=True)
+            stop.set()
+            queue.kill()
+            for t in threads:
+                t.join()
+            wait_until(lambda: subprocess.run(["umount", spool], capture_output=True).returncode == 0, 10)
+            mount()
+            queue.start()
+            there = {m["qid"] for m in queue.list()}
+            assert before and before <= there, f"{len(before - there)} of {len(before)} lost"
+            for qid in before:
+                content = queue.export(qid)
+                assert content is not None and content.endswith(b"y" * 3000 + b"\r\n")
+            assert queue.balanced()
+            queue.kill()
+    finally:
+        queue.kill()
+        subprocess.run(["umount", "-l", spool])
+
+
 def test_kill_loop(queue):
     """Submitters, a relay and a killer; nothing that was answered is lost, nothing is done twice without the word `repeat`."""
     rng = random.Random(7)
