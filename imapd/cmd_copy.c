@@ -30,6 +30,7 @@ struct transfer {
 	uint32_t		*uid;		/* owned */
 	struct store_pair	*pair;		/* owned */
 	size_t			 n;
+	bool			 passes;	/* over those that are gone */
 };
 
 static void
@@ -53,16 +54,17 @@ transfer_init(struct imap_session *s, struct imap_in *in, struct transfer *t)
 		(void)imap_bad_args(s, in);
 		return false;
 	}
-	if (!imap_walk_init(&walk, s->folder, &set, s->run.uid)) {
+	if (!imap_walk_init(&walk, s, &set, s->run.uid)) {
 		(void)imap_bad(s, "No such message");
 		return false;
 	}
+	t->passes = walk.uid;
 	ok = imap_walk_uids(&walk, s->folder, &t->uid, &t->n, &gone);
 	if (ok && t->n > 0)
 		t->pair = calloc(t->n, sizeof(*t->pair));
 	if (!ok || (t->n > 0 && t->pair == NULL))
 		(void)imap_no(s, "[UNAVAILABLE] Out of memory");
-	else if (gone && !s->run.uid)
+	else if (gone && !t->passes)
 		(void)imap_no_store(s, STORE_GONE, "copy");
 	else if (t->n == 0)
 		(void)imap_ok(s, "No messages");
@@ -83,7 +85,7 @@ copy_all(struct imap_session *s, struct transfer *t, struct store_group *g, stru
 
 		if (item == NULL)
 			return STORE_MEMORY;
-		if (item->error == STORE_GONE && s->run.uid) {
+		if (item->error == STORE_GONE && t->passes) {
 			store_group_cancel(g, item);
 			continue;
 		}
@@ -145,7 +147,7 @@ move_all(struct imap_session *s, struct transfer *t, size_t *moved, uint32_t *ui
 		error = store_folder_move(s->folder, t->uid + at, t->n - at, t->to, t->pair + *moved, &n, uidvalidity);
 		*moved += n;
 		at += n;
-		if (error != STORE_GONE || !s->run.uid)
+		if (error != STORE_GONE || !t->passes)
 			break;
 		error = STORE_OK;
 		at++;

@@ -39,7 +39,7 @@ cmd_uid_expunge(struct imap_session *s, struct imap_in *in)
 		return imap_bad_args(s, in);
 	if (s->readonly)
 		return imap_no(s, "[READ-ONLY] Mailbox is read-only");
-	(void)imap_walk_init(&walk, s->folder, &set, true);
+	(void)imap_walk_init(&walk, s, &set, true);
 	if (!imap_walk_uids(&walk, s->folder, &uid, &n, &gone))
 		return imap_no(s, "[UNAVAILABLE] Out of memory");
 	step = n == 0 ? imap_ok(s, "Expunged") : expunge(s, uid, n);

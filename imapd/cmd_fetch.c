@@ -266,7 +266,7 @@ static enum imap_step
 finished(struct imap_session *s, const struct fetch *f)
 {
 	/* A UID that is not there is passed over (section 6.4.8). */
-	if (f->error == STORE_OK || (f->error == STORE_GONE && s->run.uid))
+	if (f->error == STORE_OK || (f->error == STORE_GONE && f->walk.uid))
 		return imap_ok(s, "Fetched");
 	return imap_no_store(s, f->error, "fetch");
 }
@@ -314,7 +314,7 @@ cmd_fetch(struct imap_session *s, struct imap_in *in)
 	if (!imap_parse_space(in) || !imap_parse_set(in, &set) || !imap_parse_space(in) ||
 	    !imap_parse_fetch(in, &f->what) || !imap_parse_end(in))
 		return imap_bad_args(s, in);
-	if (!imap_walk_init(&f->walk, s->folder, &set, s->run.uid))
+	if (!imap_walk_init(&f->walk, s, &set, s->run.uid))
 		return imap_bad(s, "No such message");
 	f->mark = !s->readonly && reads(&f->what);
 	buf_init(&f->fields, FIELDS_MAX);

@@ -7,7 +7,9 @@ cmd_capability(struct imap_session *s, struct imap_in *in)
 {
 	if (!imap_parse_end(in))
 		return imap_bad_args(s, in);
-	(void)buf_text(&s->out, "* CAPABILITY " IMAP_CAPABILITIES "\r\n");
+	(void)buf_text(&s->out, "* CAPABILITY ");
+	imap_put_capabilities(s, &s->out);
+	(void)buf_text(&s->out, "\r\n");
 	return imap_ok(s, "Capabilities listed");
 }
 

@@ -8,7 +8,7 @@
 struct store_cmd {
 	struct store_flags	 flags;
 	bool			 silent;
-	bool			 gone;		/* some were expunged meanwhile */
+	bool			 gone;		/* some were expunged meanwhile, and that is an error */
 	uint32_t		*uid;		/* owned */
 	size_t			 n, at;
 };
@@ -77,7 +77,7 @@ store_step(struct imap_session *s)
 	}
 	if (c->at < c->n)
 		return STEP_AGAIN;
-	if (c->gone && !s->run.uid)
+	if (c->gone)
 		return imap_no_store(s, STORE_GONE, "store");
 	return imap_ok(s, "Flags stored");
 }
@@ -95,10 +95,11 @@ cmd_store(struct imap_session *s, struct imap_in *in)
 		return imap_bad_args(s, in);
 	if (s->readonly)
 		return imap_no(s, "[READ-ONLY] Mailbox is read-only");
-	if (!imap_walk_init(&walk, s->folder, &set, s->run.uid))
+	if (!imap_walk_init(&walk, s, &set, s->run.uid))
 		return imap_bad(s, "No such message");
 	if (!imap_walk_uids(&walk, s->folder, &c->uid, &c->n, &c->gone))
 		return imap_no(s, "[UNAVAILABLE] Out of memory");
+	c->gone = c->gone && !walk.uid;
 	s->run.state = c;
 	s->run.end = store_end;
 	s->run.step = store_step;

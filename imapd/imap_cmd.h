@@ -28,9 +28,6 @@ struct imap_cmd {
 /* "FETCH", or, with uid, what may stand behind "UID".  NULL: none such. */
 const struct imap_cmd *imap_cmd_find(struct slice verb, bool uid);
 
-/* Announced after login; before it, imap_login.c says. */
-#define IMAP_CAPABILITIES	"IMAP4rev1 LITERAL+ SASL-IR ID ENABLE IDLE NAMESPACE CHILDREN UNSELECT UIDPLUS MOVE SPECIAL-USE"
-
 enum imap_step cmd_append(struct imap_session *s, struct imap_in *in);
 enum imap_step cmd_capability(struct imap_session *s, struct imap_in *in);
 enum imap_step cmd_check(struct imap_session *s, struct imap_in *in);

@@ -3,6 +3,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "imap_name.h"
+
 #define TAG_MAX		255
 #define ID_PAIRS_MAX	30	/* RFC 2971 section 3.3 */
 
@@ -244,6 +246,8 @@ imap_parse_mailbox(struct imap_in *in, struct slice *out)
 		return false;
 	if (slice_ieq(*out, "INBOX"))
 		*out = SLICE("INBOX");
+	if (in->utf8 && !imap_name_in(in->pool, *out, out))
+		return imap_in_error(in, "Command too large");
 	return true;
 }
 

@@ -23,6 +23,7 @@ struct imap_in {
 	struct slice		 rest;	/* not parsed yet */
 	struct imap_pool	*pool;	/* borrowed */
 	const char		*error;	/* static text; NULL: no complaint so far */
+	bool			 utf8;	/* mailbox names come in UTF-8 */
 };
 
 void imap_in_init(struct imap_in *in, struct slice command, struct imap_pool *pool);
@@ -53,7 +54,8 @@ bool imap_parse_astring(struct imap_in *in, struct slice *out);
 bool imap_parse_nstring(struct imap_in *in, struct slice *out);
 
 /*
- * mailbox: an astring; any spelling of INBOX becomes "INBOX".  What may be a
+ * mailbox: an astring; any spelling of INBOX becomes "INBOX", and UTF-8 (in->utf8)
+ * modified UTF-7.  What may be a
  * name at all is for the store to say (store_name_check()).
  */
 bool imap_parse_mailbox(struct imap_in *in, struct slice *out);
@@ -134,6 +136,7 @@ enum imap_key {
 	KEY_RECENT, KEY_KEYWORD,
 	KEY_BEFORE, KEY_ON, KEY_SINCE,		/* INTERNALDATE, day in .day */
 	KEY_SENTBEFORE, KEY_SENTON, KEY_SENTSINCE,
+	KEY_OLDER, KEY_YOUNGER,			/* RFC 5032: seconds in .number */
 	KEY_LARGER, KEY_SMALLER,
 	KEY_HEADER,				/* .field contains .text; FROM, SUBJECT ... too */
 	KEY_BODY, KEY_TEXT,
@@ -156,12 +159,31 @@ struct imap_search {
 	int			 keyword;	/* bit in the folder, -1: it has none such */
 };
 
+/* RETURN (...) of SEARCH and SORT: RFC 4731, RFC 5182, RFC 9394. */
+enum imap_result_option {	/* bits */
+	RESULT_MIN = 1, RESULT_MAX = 2, RESULT_COUNT = 4, RESULT_ALL = 8,
+	RESULT_SAVE = 16, RESULT_PARTIAL = 32,
+	RESULT_GIVEN = 64,	/* there was a RETURN; "()" is (ALL) */
+};
+struct imap_returns {
+	unsigned	 bits;
+	bool		 partial_back;			/* counted from the end: "-1:-100" */
+	uint32_t	 partial_first, partial_last;	/* without their signs; first <= last */
+};
+/* "RETURN (...)" and a SP, if that is next. */
+bool imap_parse_returns(struct imap_in *in, struct imap_returns *out);
+/* "1:100", "-1:-100" of PARTIAL. */
+bool imap_parse_partial(struct imap_in *in, bool *back, uint32_t *first, uint32_t *last);
+
 struct imap_search_command {
+	struct imap_returns	 returns;
 	struct slice		 charset;	/* empty: none given */
 	struct imap_search	*root;
 };
-/* [CHARSET astring SP] key *(SP key), to the end of the command. */
+/* [RETURN (...) SP] [CHARSET astring SP] key *(SP key), to the end of the command. */
 bool imap_parse_search(struct imap_in *in, struct imap_search_command *out);
+/* The keys alone. */
+bool imap_parse_search_keys(struct imap_in *in, struct imap_search **out);
 
 /*
  * The arguments of APPEND up to its message, which is streamed and not in the

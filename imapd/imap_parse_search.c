@@ -4,7 +4,7 @@
 #include <string.h>
 
 /* What stands behind the word. */
-enum args { ARGS_NONE, ARGS_TEXT, ARGS_FIELD_TEXT, ARGS_DATE, ARGS_NUMBER, ARGS_KEYWORD, ARGS_UID, ARGS_KEY, ARGS_TWO_KEYS };
+enum args { ARGS_NONE, ARGS_TEXT, ARGS_FIELD_TEXT, ARGS_DATE, ARGS_NUMBER, ARGS_SECONDS, ARGS_KEYWORD, ARGS_UID, ARGS_KEY, ARGS_TWO_KEYS };
 
 static const struct search_word {
 	const char	*name;
@@ -29,6 +29,7 @@ static const struct search_word {
 	{ "LARGER",	ARGS_NUMBER,	KEY_LARGER },
 	{ "NOT",	ARGS_KEY,	KEY_NOT },
 	{ "OLD",	ARGS_NONE,	KEY_RECENT,	true },
+	{ "OLDER",	ARGS_SECONDS,	KEY_OLDER },
 	{ "ON",		ARGS_DATE,	KEY_ON },
 	{ "OR",		ARGS_TWO_KEYS,	KEY_OR },
 	{ "RECENT",	ARGS_NONE,	KEY_RECENT },
@@ -48,6 +49,7 @@ static const struct search_word {
 	{ "UNFLAGGED",	ARGS_NONE,	KEY_FLAG,	true,	IMAP_FLAGGED },
 	{ "UNKEYWORD",	ARGS_KEYWORD,	KEY_KEYWORD,	true },
 	{ "UNSEEN",	ARGS_NONE,	KEY_FLAG,	true,	IMAP_SEEN },
+	{ "YOUNGER",	ARGS_SECONDS,	KEY_YOUNGER },
 };
 
 struct search_parse {
@@ -95,6 +97,7 @@ static bool
 parse_args(struct search_parse *p, const struct search_word *w, unsigned depth, struct imap_search *s)
 {
 	struct imap_in *in = p->in;
+	uint32_t seconds;
 
 	s->number = w->flag;
 	s->field = slice_of(w->field);
@@ -114,6 +117,11 @@ parse_args(struct search_parse *p, const struct search_word *w, unsigned depth, 
 		return imap_parse_date(in, &s->day);
 	case ARGS_NUMBER:
 		return imap_parse_number(in, UINT32_MAX, &s->number);
+	case ARGS_SECONDS:
+		if (!imap_parse_nz_number(in, &seconds))
+			return false;
+		s->number = seconds;
+		return true;
 	case ARGS_KEYWORD:
 		return imap_parse_atom(in, &s->text);
 	case ARGS_UID:
@@ -179,7 +187,7 @@ static bool
 at_set(const struct imap_in *in)
 {
 	return in->rest.len > 0 &&
-	    (in->rest.ptr[0] == '*' || (in->rest.ptr[0] >= '0' && in->rest.ptr[0] <= '9'));
+	    (in->rest.ptr[0] == '*' || in->rest.ptr[0] == '$' || (in->rest.ptr[0] >= '0' && in->rest.ptr[0] <= '9'));
 }
 
 static bool
@@ -197,13 +205,21 @@ parse_key(struct search_parse *p, unsigned depth, struct imap_search **out)
 }
 
 bool
-imap_parse_search(struct imap_in *in, struct imap_search_command *out)
+imap_parse_search_keys(struct imap_in *in, struct imap_search **out)
 {
 	struct search_parse p = { .in = in };
 
+	return parse_keys(&p, 0, out) && imap_parse_end(in);
+}
+
+bool
+imap_parse_search(struct imap_in *in, struct imap_search_command *out)
+{
 	*out = (struct imap_search_command){ 0 };
+	if (!imap_parse_returns(in, &out->returns))
+		return false;
 	if (slice_iprefix(&in->rest, "CHARSET ") &&
 	    (!imap_parse_astring(in, &out->charset) || !imap_parse_space(in)))
 		return false;
-	return parse_keys(&p, 0, &out->root) && imap_parse_end(in);
+	return imap_parse_search_keys(in, &out->root);
 }

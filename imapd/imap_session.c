@@ -26,7 +26,9 @@ imap_session_new(const struct imap_setup *setup, struct slice greeting)
 	buf_init(&s->reply, IMAP_REPLY_MAX);
 	buf_init(&s->out, IMAP_OUT_MAX);
 	(void)buf_slice(&s->out, greeting);
-	(void)buf_text(&s->out, " OK [CAPABILITY " IMAP_CAPABILITIES "] Logged in\r\n");
+	(void)buf_text(&s->out, " OK [CAPABILITY ");
+	imap_put_capabilities(s, &s->out);
+	(void)buf_text(&s->out, "] Logged in\r\n");
 	return s;
 }
 
@@ -62,6 +64,7 @@ imap_unselect(struct imap_session *s)
 	imap_message_close(&s->message);
 	store_folder_close(s->folder);
 	s->folder = NULL;
+	imap_saved_clear(s);
 	s->readonly = false;
 	s->lost = false;
 	s->state = STATE_LOGGED_IN;
@@ -174,6 +177,7 @@ parse_start(struct imap_session *s, struct imap_in *in)
 	struct slice tag;
 
 	imap_in_init(in, buf_slice_of(&s->input.text), &s->pool);
+	in->utf8 = imap_names_utf8(s);
 	if (!imap_parse_tag(in, &tag)) {
 		(void)imap_bad(s, "Invalid tag");
 		return false;

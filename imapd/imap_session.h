@@ -52,6 +52,12 @@ enum imap_want {
 	IMAP_WANT_CLOSE,	/* write the output, then close */
 };
 
+/* What the client has asked for with ENABLE. */
+enum imap_enabled {	/* bits */
+	ENABLED_REV2 = 1,	/* IMAP4rev2, RFC 9051 */
+	ENABLED_UTF8 = 2,	/* UTF8=ACCEPT, RFC 6855 */
+};
+
 struct imap_session;
 struct imap_cmd;
 
@@ -81,6 +87,8 @@ struct imap_session {
 	bool			 readonly;	/* EXAMINE */
 	struct imap_message	 message;	/* opened last by FETCH or SEARCH */
 	uint32_t		 keywords;	/* bits of the folder's keywords that the client was told */
+	unsigned		 enabled;	/* enum imap_enabled */
+	struct imap_set		 saved;		/* "$": UIDs in order; .at is malloc'd */
 
 	struct imap_input	 input;
 	struct imap_pool	 pool;		/* of the running command */
@@ -131,8 +139,17 @@ enum imap_step imap_no_store(struct imap_session *s, enum store_error error, con
 /* The same where a missing folder is one that CREATE could make: [TRYCREATE]. */
 enum imap_step imap_no_target(struct imap_session *s, enum store_error error, const char *what);
 
+/* Are mailbox names UTF-8 for this client?  Write one, as a string. */
+bool imap_names_utf8(const struct imap_session *s);
+void imap_put_mailbox(struct imap_session *s, struct slice name);
+/* "IMAP4rev1 ...", as after login. */
+void imap_put_capabilities(const struct imap_session *s, struct buf *out);
+
 /* Close the selected folder, expunging nothing. */
 void imap_unselect(struct imap_session *s);
+
+/* Forget what SEARCH saved. */
+void imap_saved_clear(struct imap_session *s);
 
 /* imap_sync.c: tell what changed in the selected folder. */
 void imap_sync(struct imap_session *s, bool expunge);
@@ -147,6 +164,8 @@ void imap_put_new_keywords(struct imap_session *s);
 /*
  * The messages of a set, one after the other, by ascending number.  init
  * resolves the set in place; false: a sequence number that does not exist.
+ * uid: the set names UIDs, or is "$"; those that are not there any more are then
+ * passed over without a word.
  */
 struct imap_walk {
 	struct imap_set	set;
@@ -154,7 +173,7 @@ struct imap_walk {
 	size_t		range;		/* being walked */
 	uint32_t	next;		/* number to look at next, 0: begin of the range */
 };
-bool imap_walk_init(struct imap_walk *w, const struct store_folder *f, const struct imap_set *set, bool uid);
+bool imap_walk_init(struct imap_walk *w, const struct imap_session *s, const struct imap_set *set, bool uid);
 bool imap_walk_next(struct imap_walk *w, const struct store_folder *f, uint32_t *seq);
 
 /*

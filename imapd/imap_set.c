@@ -33,6 +33,10 @@ imap_set_parse(struct slice *text, struct imap_pool *pool, struct imap_set *out)
 	size_t room = 0;
 
 	*out = (struct imap_set){ 0 };
+	if (slice_prefix(text, "$")) {
+		out->saved = true;
+		return true;
+	}
 	do {
 		struct imap_range r;
 		void *at = out->at;

@@ -24,10 +24,11 @@ struct imap_range {
 struct imap_set {
 	struct imap_range	*at;
 	size_t			 n;
+	bool			 saved;	/* "$": what SEARCH saved (RFC 5182); at and n are then nothing */
 };
 
 /*
- * Parse a sequence-set at the front of *text, as far as it goes; *text is left
+ * Parse a sequence-set, or "$", at the front of *text, as far as it goes; *text is left
  * behind it.  The set lives in the pool.  False: no set, a number of 0 or
  * above 2^32-1, or the pool is full.
  */

@@ -12,10 +12,15 @@ highest_uid(const struct store_folder *f)
 }
 
 bool
-imap_walk_init(struct imap_walk *w, const struct store_folder *f, const struct imap_set *set, bool uid)
+imap_walk_init(struct imap_walk *w, const struct imap_session *s, const struct imap_set *set, bool uid)
 {
+	const struct store_folder *f = s->folder;
 	uint32_t count = store_folder_count(f);
 
+	if (set->saved) {
+		*w = (struct imap_walk){ .set = s->saved, .uid = true };
+		return true;
+	}
 	*w = (struct imap_walk){ .set = *set, .uid = uid };
 	if (!uid && imap_set_beyond(set, count))
 		return false;

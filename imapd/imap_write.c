@@ -2,6 +2,7 @@
 
 #include <string.h>
 #include <time.h>
+#include <unistr.h>
 
 #define QUOTED_MAX 1000	/* longer ones are sent as literals */
 
@@ -16,14 +17,20 @@ is_quotable(struct slice s)
 	return true;
 }
 
-void
-imap_put_string(struct buf *out, struct slice s)
+static bool
+is_quotable_utf8(struct slice s)
 {
-	if (!is_quotable(s)) {
-		(void)buf_fmt(out, "{%zu}\r\n", s.len);
-		(void)buf_slice(out, s);
-		return;
-	}
+	if (s.len > QUOTED_MAX)
+		return false;
+	for (size_t i = 0; i < s.len; i++)
+		if ((unsigned char)s.ptr[i] < 0x20 || s.ptr[i] == 0x7f)
+			return false;
+	return u8_check((const uint8_t *)s.ptr, s.len) == NULL;
+}
+
+static void
+put_quoted(struct buf *out, struct slice s)
+{
 	(void)buf_char(out, '"');
 	for (size_t i = 0; i < s.len; i++) {
 		if (s.ptr[i] == '"' || s.ptr[i] == '\\')
@@ -31,6 +38,31 @@ imap_put_string(struct buf *out, struct slice s)
 		(void)buf_char(out, s.ptr[i]);
 	}
 	(void)buf_char(out, '"');
+}
+
+static void
+put_literal(struct buf *out, struct slice s)
+{
+	(void)buf_fmt(out, "{%zu}\r\n", s.len);
+	(void)buf_slice(out, s);
+}
+
+void
+imap_put_string(struct buf *out, struct slice s)
+{
+	if (is_quotable(s))
+		put_quoted(out, s);
+	else
+		put_literal(out, s);
+}
+
+void
+imap_put_utf8(struct buf *out, struct slice s)
+{
+	if (is_quotable_utf8(s))
+		put_quoted(out, s);
+	else
+		put_literal(out, s);
 }
 
 void

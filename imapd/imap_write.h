@@ -15,6 +15,8 @@
 /* string: quoted or literal.  nstring: the same, or NIL when ptr is NULL. */
 void imap_put_string(struct buf *out, struct slice s);
 void imap_put_nstring(struct buf *out, struct slice s);
+/* The same for UTF-8 that the client has said it can read (ENABLE): quoted where it can be. */
+void imap_put_utf8(struct buf *out, struct slice s);
 /* astring: an atom where it can be one. */
 void imap_put_astring(struct buf *out, struct slice s);
 

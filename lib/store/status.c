@@ -117,18 +117,22 @@ count(struct store_folder *f, unsigned how, struct store_status *out)
 	for (uint32_t seq = 1; seq <= store_folder_count(f); seq++) {
 		const struct store_message *m = store_folder_at(f, seq);
 		uint64_t size;
+		bool deleted;
 
 		if (m->gone)
 			continue;
 		out->messages++;
 		out->recent += (m->flags & STORE_RECENT) != 0;
+		deleted = (m->flags & STORE_DELETED) != 0;
 		out->unseen += (m->flags & STORE_SEEN) == 0;
+		out->deleted += deleted;
 		if ((how & STORE_STATUS_SIZE) != 0) {
 			enum store_error error = store_message_size(f, seq, &size);
 
 			if (error != STORE_OK && error != STORE_GONE)
 				return error;
 			out->size += error == STORE_OK ? size : 0;
+			out->deleted_size += error == STORE_OK && deleted ? size : 0;
 		}
 	}
 	return STORE_OK;

@@ -185,8 +185,10 @@ enum store_error store_subscribe(struct store *s, struct slice name, bool on);
 
 struct store_status {
 	uint32_t	messages, recent, unseen;
+	uint32_t	deleted;	/* have \Deleted */
 	uint32_t	uidnext, uidvalidity;
-	uint64_t	size;		/* octets as CRLF, all messages; only with STORE_STATUS_SIZE */
+	/* Octets as CRLF, of all messages and of those with \Deleted; only with STORE_STATUS_SIZE. */
+	uint64_t	size, deleted_size;
 };
 #define STORE_STATUS_SIZE	1
 /* Does not touch \Recent.  Remembered by struct store: asking again while

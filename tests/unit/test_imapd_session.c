@@ -1,167 +1,5 @@
 /* imapd: whole conversations against a Maildir of their own. */
-#include "check.h"
-
-#include <fcntl.h>
-#include <ftw.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-#include "imapd/imap_session.h"
-
-/* A user's Maildir, and two of the user's sessions. */
-struct user {
-	char			 dir[64];
-	int			 fd;
-	struct store		*store;
-	struct imap_session	*s[2];
-	struct buf		 out;		/* what the session said last */
-};
-
-static int
-remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st;
-	(void)type;
-	(void)ftw;
-	return remove(path);
-}
-
-static void
-take_output(struct user *u, struct imap_session *s)
-{
-	struct slice out = imap_session_output(s);
-
-	(void)buf_slice(&u->out, out);
-	imap_session_taken(s, out.len);
-}
-
-/* Say it to a session; all it answers is in u->out. */
-static enum imap_want
-feed(struct user *u, size_t who, struct slice data)
-{
-	struct imap_session *s = u->s[who];
-
-	buf_reset(&u->out);
-	for (;;) {
-		enum imap_want want = imap_session_step(s, &data);
-
-		take_output(u, s);
-		if (want == IMAP_WANT_INPUT || want == IMAP_WANT_CLOSE)
-			return want;
-	}
-}
-
-static const char *
-say(struct user *u, size_t who, const char *text)
-{
-	(void)feed(u, who, slice_of(text));
-	return buf_cstr(&u->out);
-}
-
-static int
-user_setup(void **state)
-{
-	struct user *u = calloc(1, sizeof(*u));
-	enum store_error error;
-
-	assert_non_null(u);
-	strcpy(u->dir, "/tmp/test-imapd-XXXXXX");
-	assert_non_null(mkdtemp(u->dir));
-	u->fd = open(u->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	assert_true(u->fd >= 0);
-	u->store = store_open(u->fd, &(struct store_options){ .hostname = "mail.example", .create = true }, &error);
-	assert_non_null(u->store);
-	buf_init(&u->out, 64 * 1024 * 1024);
-	for (size_t i = 0; i < 2; i++) {
-		const struct imap_setup setup = { .store = u->store, .user = "alice@example.org", .message_size = 1000000 };
-
-		u->s[i] = imap_session_new(&setup, SLICE("L"));
-		assert_non_null(u->s[i]);
-		assert_true(slice_prefix(&(struct slice){ imap_session_output(u->s[i]).ptr, 1 }, "L"));
-		(void)say(u, i, "");
-	}
-	*state = u;
-	return 0;
-}
-
-static int
-user_teardown(void **state)
-{
-	struct user *u = *state;
-
-	imap_session_free(u->s[0]);
-	imap_session_free(u->s[1]);
-	store_close(u->store);
-	buf_clear(&u->out);
-	(void)close(u->fd);
-	(void)nftw(u->dir, remove_one, 10, FTW_DEPTH | FTW_PHYS);
-	free(u);
-	return 0;
-}
-
-/* Without the numbers that are different each time: digits behind UIDVALIDITY, APPENDUID, COPYUID become '#'. */
-static char *
-without_uidvalidity(const char *text)
-{
-	static const char *const words[] = { "[UIDVALIDITY ", "[APPENDUID ", "[COPYUID ", "(UIDVALIDITY " };
-	char *copy = strdup(text), *to = copy;
-
-	assert_non_null(copy);
-	while (*text != '\0') {
-		const char *word = NULL;
-
-		for (size_t i = 0; i < LEN(words) && word == NULL; i++)
-			if (strncmp(text, words[i], strlen(words[i])) == 0)
-				word = words[i];
-		if (word == NULL) {
-			*to++ = *text++;
-			continue;
-		}
-		memcpy(to, text, strlen(word));
-		to += strlen(word);
-		text += strlen(word);
-		*to++ = '#';
-		text += strspn(text, "0123456789");
-	}
-	*to = '\0';
-	return copy;
-}
-
-/* One turn of a conversation: who says what, and all that is answered. */
-struct turn {
-	size_t		 who;
-	const char	*say, *answer;
-};
-
-static void
-talk(struct user *u, const struct turn *turn, size_t n)
-{
-	for (size_t i = 0; i < n; i++) {
-		char *got = without_uidvalidity(say(u, turn[i].who, turn[i].say));
-
-		if (strcmp(got, turn[i].answer) != 0)
-			fail_msg("turn %zu: %s\ngot: %s\nnot: %s", i, turn[i].say, got, turn[i].answer);
-		free(got);
-	}
-}
-#define TALK(u, turns) talk(u, turns, LEN(turns))
-
-#define MESSAGE_1	"From: Joe <joe@example.org>\r\nTo: alice@example.org\r\nSubject: One\r\n" \
-			"Date: Tue, 1 Feb 1994 10:00:00 +0100\r\nMessage-ID: <1@x>\r\n\r\nHello\r\nworld\r\n"
-#define MESSAGE_1_SIZE	"139"
-#define MESSAGE_2	"Subject: Two\r\n\r\nx\r\n"
-#define MESSAGE_2_SIZE	"19"
-
-static void
-append(struct user *u, const char *flags, const char *message)
-{
-	char text[4000];
-
-	(void)snprintf(text, sizeof(text), "x APPEND INBOX %s{%zu+}\r\n%s\r\n", flags, strlen(message), message);
-	assert_non_null(strstr(say(u, 0, text), "x OK"));
-}
+#include "imapd_talk.h"
 
 /* ---- the dialogues ---- */
 
@@ -171,7 +9,7 @@ simple(void **state)
 	static const struct turn turns[] = {
 		{ 0, "a NOOP\r\n", "a OK Nothing done\r\n" },
 		{ 0, "a CAPABILITY\r\n", "* CAPABILITY IMAP4rev1 LITERAL+ SASL-IR ID ENABLE IDLE NAMESPACE CHILDREN UNSELECT "
-		    "UIDPLUS MOVE SPECIAL-USE\r\na OK Capabilities listed\r\n" },
+		    "UIDPLUS MOVE SPECIAL-USE LIST-EXTENDED LIST-STATUS STATUS=SIZE ESEARCH SEARCHRES WITHIN APPENDLIMIT=1000000\r\na OK Capabilities listed\r\n" },
 		{ 0, "a NOOP garbage\r\n", "a BAD Unexpected arguments\r\n" },
 		{ 0, "a NAMESPACE\r\n", "* NAMESPACE ((\"\" \".\")) NIL NIL\r\na OK Namespaces listed\r\n" },
 		{ 0, "a ID (\"name\" \"x\")\r\n", "* ID (\"name\" \"Pennypost\")\r\na OK ID exchanged\r\n" },
@@ -668,23 +506,22 @@ too_much(void **state)
 int
 main(void)
 {
-#define TEST(f) cmocka_unit_test_setup_teardown(f, user_setup, user_teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(simple),
-		TEST(too_many_errors),
-		TEST(mailboxes),
-		TEST(evil_names),
-		TEST(select_and_append),
-		TEST(fetch),
-		TEST(fetch_parts),
-		TEST(store),
-		TEST(expunge_by_another),
-		TEST(copy_and_move),
-		TEST(search),
-		TEST(idle),
-		TEST(lost_folder),
-		TEST(back_pressure),
-		TEST(too_much),
+		TALK_TEST(simple),
+		TALK_TEST(too_many_errors),
+		TALK_TEST(mailboxes),
+		TALK_TEST(evil_names),
+		TALK_TEST(select_and_append),
+		TALK_TEST(fetch),
+		TALK_TEST(fetch_parts),
+		TALK_TEST(store),
+		TALK_TEST(expunge_by_another),
+		TALK_TEST(copy_and_move),
+		TALK_TEST(search),
+		TALK_TEST(idle),
+		TALK_TEST(lost_folder),
+		TALK_TEST(back_pressure),
+		TALK_TEST(too_much),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
