@@ -105,11 +105,12 @@ settle(void)
 	return chdir("/") == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0;
 }
 
+/* As sendmail does it: a configuration with mistakes is being edited, and the one in force counts. */
 static bool
 load(struct drop *d)
 {
 	struct conf_problems problems = { 0 };
-	bool ok = conf_load(&d->conf, d->conf_file, &problems);
+	bool ok = conf_load(&d->conf, d->conf_file, &problems) || conf_load_in_force(&d->conf, d->conf_file);
 
 	for (size_t i = 0; !ok && i < problems.n; i++)
 		if (!problems.at[i].warning)

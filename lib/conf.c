@@ -12,10 +12,10 @@
 #include <unistd.h>
 
 #include "addr.h"
+#include "conf_text.h"
 #include "conf_units.h"
 #include "log.h"
 
-#define FILE_MAX_OCTETS (1024 * 1024)
 
 /* ---- the table of options: name, what it is, where it goes, its default ---- */
 
@@ -40,7 +40,7 @@ static const struct option options[] = {
 
 	{ "run-dir",		KIND_PATH,  AT(run_dir),	PP_RUNSTATEDIR "/pennypost", 0, 0 },
 	{ "spool-dir",		KIND_PATH,  AT(spool_dir),	PP_LOCALSTATEDIR "/spool/pennypost", 0, 0 },
-	{ "state-dir",		KIND_PATH,  AT(state_dir),	STATE "/state", 0, 0 },
+	{ "state-dir",		KIND_PATH,  AT(state_dir),	CONF_STATE_DIR, 0, 0 },
 	{ "mail-root",		KIND_PATH,  AT(mail_root),	STATE "/mail", 0, 0 },
 	{ "map-dir",		KIND_PATH,  AT(map_dir),	STATE "/maps", 0, 0 },
 	{ "domain-dir",		KIND_PATH,  AT(domain_dir),	"domains", 0, 0 },
@@ -397,24 +397,6 @@ add_listen(struct load *l, const struct option *o, int line, const char *value)
 	l->conf->listen[l->conf->listen_n++] = add;
 }
 
-/* libconfuse keeps no lines: find where an option is set, for what we say about it. */
-static int
-line_of(const char *text, const char *name)
-{
-	size_t n = strlen(name);
-	int line = 1;
-
-	for (const char *p = text; *p != '\0'; line++) {
-		const char *end = strchrnul(p, '\n');
-
-		p += strspn(p, " \t");
-		if (strncmp(p, name, n) == 0 && strchr(" \t=+{", p[n]) != NULL && p[n] != '\0')
-			return line;
-		p = *end == '\0' ? end : end + 1;
-	}
-	return 0;
-}
-
 /* ---- the whole ---- */
 
 static void
@@ -423,7 +405,7 @@ take_values(struct load *l, cfg_t *cfg, const char *text)
 	for (size_t i = 0; i < LEN(options); i++) {
 		const struct option *o = &options[i];
 		unsigned n = cfg_size(cfg, o->name);
-		int line = n == 0 ? 0 : line_of(text, o->name);
+		int line = n == 0 ? 0 : conf_text_line(text, o->name);
 
 		if (o->kind == KIND_LISTEN) {
 			for (unsigned k = 0; k < n; k++)
@@ -440,7 +422,7 @@ static void
 check_smarthost(struct load *l, const char *text)
 {
 	struct conf_smarthost *s = &l->conf->smarthost;
-	int line = line_of(text, "smarthost");
+	int line = conf_text_line(text, "smarthost");
 	struct slice host = slice_of(s->host), port;
 	uint64_t n = s->tls == TLS_IMPLICIT ? 465 : 587;
 	size_t colon = slice_rfind(host, ':');
@@ -469,9 +451,9 @@ check_whole(struct load *l, const char *text)
 	if (c->hostname == NULL)
 		problem(l, 0, false, "hostname is missing; write hostname = \"mail.example.org\", the name that your MX record has");
 	else if (!addr_domain_valid(slice_of(c->hostname)))
-		problem(l, line_of(text, "hostname"), false, "hostname: '%s' is no host name; write for example mail.example.org", c->hostname);
+		problem(l, conf_text_line(text, "hostname"), false, "hostname: '%s' is no host name; write for example mail.example.org", c->hostname);
 	if ((c->tls_certificate == NULL) != (c->tls_key == NULL))
-		problem(l, line_of(text, c->tls_key == NULL ? "tls-certificate" : "tls-key"), false,
+		problem(l, conf_text_line(text, c->tls_key == NULL ? "tls-certificate" : "tls-key"), false,
 		    "tls-certificate and tls-key go together; write both or none");
 	for (size_t i = 0; i < c->listen_n; i++)
 		wants_tls |= c->listen[i].service == SERVICE_SUBMISSIONS ||
@@ -483,9 +465,9 @@ check_whole(struct load *l, const char *text)
 	if (c->listen_n == 0)
 		problem(l, 0, true, "nothing is listened to; write for example smtp-listen = {\"*:25\"}");
 	if (c->retry_max_s < c->retry_min_s)
-		problem(l, line_of(text, "retry-max"), false, "retry-max is below retry-min");
+		problem(l, conf_text_line(text, "retry-max"), false, "retry-max is below retry-min");
 	if (c->smtp_hard_errors < c->smtp_soft_errors)
-		problem(l, line_of(text, "smtp-hard-errors"), false, "smtp-hard-errors is below smtp-soft-errors");
+		problem(l, conf_text_line(text, "smtp-hard-errors"), false, "smtp-hard-errors is below smtp-soft-errors");
 	if (strcmp(c->log_to, "stderr") != 0 && strcmp(c->log_to, "syslog") != 0 &&
 	    strcmp(c->log_to, "journal") != 0) {
 		char *path = absolute(c, c->log_to);
@@ -496,30 +478,19 @@ check_whole(struct load *l, const char *text)
 	check_smarthost(l, text);
 }
 
-/*
- * Empty the lines that are comments: libconfuse 3.3 counts each of them three
- * times, and its line numbers would be wrong.
- */
-static void
-blank_comments(char *text)
-{
-	for (char *line = text; *line != '\0'; line += *line != '\0') {
-		char *end = strchrnul(line, '\n'), *first = line + strspn(line, " \t");
-
-		if (*first == '#')
-			memset(first, ' ', (size_t)(end - first));
-		line = end;
-	}
-}
-
 static bool
 parse_text(struct load *l, char *text)
 {
 	cfg_opt_t table[LEN(options) + 1];
 	const cfg_opt_t end = CFG_END();
+	struct conf_text_fault fault;
 	cfg_t *cfg;
 	int rc;
 
+	if (!conf_text_prepare(text, &fault)) {
+		problem(l, fault.line, false, "%s", fault.text);
+		return false;
+	}
 	for (size_t i = 0; i < LEN(options); i++) {
 		const cfg_opt_t one = CFG_STR(options[i].name, NULL, CFGF_NODEFAULT);
 		const cfg_opt_t list = CFG_STR_LIST(options[i].name, NULL, CFGF_NODEFAULT);
@@ -533,7 +504,6 @@ parse_text(struct load *l, char *text)
 		return false;
 	}
 	loading = l;
-	blank_comments(text);
 	(void)cfg_set_error_function(cfg, confuse_error);
 	rc = cfg_parse_buf(cfg, text);
 	if (rc == CFG_SUCCESS) {
@@ -541,37 +511,37 @@ parse_text(struct load *l, char *text)
 		if (l->conf->log_to != NULL)
 			check_whole(l, text);
 	} else if (!l->bad) {
-		problem(l, cfg->line, false, "cannot be parsed; is a quote or a brace missing?");
+		problem(l, cfg->line, false, "cannot be parsed; write: name = \"value\", or name = {\"value\", \"value\"}");
 	}
 	loading = NULL;
 	(void)cfg_free(cfg);
 	return !l->bad;
 }
 
+/* All of a file; NULL, with the problem said. */
 static char *
-read_file(struct load *l, const char *file)
+read_text(struct load *l, int fd)
 {
 	struct buf text;
 	struct stat st;
+	off_t at = 0;
 	char *room;
 	ssize_t n;
-	int fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 
-	buf_init(&text, FILE_MAX_OCTETS + 1);
 	if (fd == -1 || fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
 		problem(l, 0, false, "cannot be read: %s; 'pennypost init' writes one",
 		    fd == -1 ? strerror(errno) : "not a regular file");
-		if (fd != -1)
-			(void)close(fd);
 		return NULL;
 	}
+	buf_init(&text, CONF_FILE_MAX + 1);
 	do {
 		room = buf_room(&text, 4096);
-		n = room == NULL ? -1 : read(fd, room, 4096);
-		if (n > 0)
+		n = room == NULL ? -1 : pread(fd, room, 4096, at);
+		if (n > 0) {
 			buf_add(&text, (size_t)n);
+			at += n;
+		}
 	} while (n > 0);
-	(void)close(fd);
 	if (n == -1 || memchr(text.ptr, '\0', text.len) != NULL) {
 		problem(l, 0, false, "is too long, or no text");
 		buf_clear(&text);
@@ -581,36 +551,92 @@ read_file(struct load *l, const char *file)
 	return text.ptr;
 }
 
+char *
+conf_absolute_file(const char *file)
+{
+	char *full = realpath(file, NULL), *slash, *copy, *dir;
+
+	if (full != NULL)
+		return full;
+	copy = strdup(file);
+	if (copy == NULL)
+		return NULL;
+	slash = strrchr(copy, '/');
+	if (slash != NULL)
+		*slash = '\0';
+	dir = realpath(slash == NULL ? "." : slash == copy ? "/" : copy, NULL);
+	if (dir == NULL) {
+		free(copy);
+		return strdup(file);
+	}
+	if (asprintf(&full, "%s/%s", strcmp(dir, "/") == 0 ? "" : dir, slash == NULL ? file : slash + 1) == -1)
+		full = NULL;
+	free(dir);
+	free(copy);
+	return full;
+}
+
+static bool
+set_names(struct load *l, const char *file)
+{
+	struct conf *c = l->conf;
+	char *slash;
+
+	c->file = conf_absolute_file(file);
+	c->dir = c->file == NULL ? NULL : strdup(c->file);
+	if (c->dir == NULL) {
+		problem(l, 0, false, "no memory");
+		return false;
+	}
+	slash = strrchr(c->dir, '/');
+	if (slash != NULL)
+		slash[slash == c->dir] = '\0';
+	return true;
+}
+
+/* Take this text (owned from here on); say what is wrong if nobody else does. */
+static bool
+load(struct load *l, char *text)
+{
+	char *work = text == NULL ? NULL : strdup(text);
+
+	l->conf->text = text;
+	if (work != NULL)
+		(void)parse_text(l, work);
+	else if (text != NULL)
+		problem(l, 0, false, "no memory");
+	free(work);
+	for (size_t i = 0; i < l->own.n; i++)
+		log_say(l->own.at[i].warning ? LOG_LEVEL_WARNING : LOG_LEVEL_ERROR, "%s:%d: %s",
+		    l->conf->file, l->own.at[i].line, l->own.at[i].text);
+	conf_problems_clear(&l->own);
+	if (l->bad)
+		conf_clear(l->conf);
+	return !l->bad;
+}
+
 bool
-conf_load(struct conf *conf, const char *file, struct conf_problems *problems)
+conf_load_fd(struct conf *conf, const char *file, int fd, struct conf_problems *problems)
 {
 	struct load l = { .conf = conf };
-	char *text = NULL, *slash;
+	char *text = NULL;
 
 	*conf = (struct conf){ 0 };
 	l.problems = problems == NULL ? &l.own : problems;
-	conf->file = realpath(file, NULL);
-	if (conf->file == NULL)
-		conf->file = strdup(file);
-	conf->dir = conf->file == NULL ? NULL : strdup(conf->file);
-	if (conf->dir == NULL) {
-		problem(&l, 0, false, "no memory");
-	} else {
-		slash = strrchr(conf->dir, '/');
-		if (slash != NULL)
-			slash[slash == conf->dir] = '\0';
-		text = read_file(&l, conf->file);
-	}
-	if (text != NULL)
-		(void)parse_text(&l, text);
-	free(text);
-	for (size_t i = 0; problems == NULL && i < l.own.n; i++)
-		log_say(l.own.at[i].warning ? LOG_LEVEL_WARNING : LOG_LEVEL_ERROR, "%s:%d: %s",
-		    file, l.own.at[i].line, l.own.at[i].text);
-	conf_problems_clear(&l.own);
-	if (l.bad)
-		conf_clear(conf);
-	return !l.bad;
+	if (set_names(&l, file))
+		text = read_text(&l, fd);
+	return load(&l, text);
+}
+
+bool
+conf_load(struct conf *conf, const char *file, struct conf_problems *problems)
+{
+	int fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	bool ok = conf_load_fd(conf, file, fd, problems);
+
+	if (fd != -1)
+		(void)close(fd);
+	return ok;
 }
 
 void
@@ -624,6 +650,7 @@ conf_clear(struct conf *conf)
 		free(conf->listen[i].path);
 	}
 	free(conf->listen);
+	free(conf->text);
 	free(conf->file);
 	free(conf->dir);
 	*conf = (struct conf){ 0 };

@@ -15,6 +15,8 @@
 
 #include "buf.h"
 
+#define CONF_FILE_MAX	(1024 * 1024)	/* octets */
+
 enum conf_service {	/* listeners; names as in LISTEN_FDNAMES */
 	SERVICE_SMTP, SERVICE_SUBMISSION, SERVICE_SUBMISSIONS, SERVICE_LMTP,
 	SERVICE_IMAP, SERVICE_IMAPS, SERVICE_POP3, SERVICE_POP3S,
@@ -42,6 +44,7 @@ enum conf_tls { TLS_NEVER, TLS_MAY, TLS_STARTTLS, TLS_IMPLICIT };
 struct conf {
 	char	*file;			/* absolute path of the file itself */
 	char	*dir;			/* its folder, absolute */
+	char	*text;			/* what it said when it was read */
 
 	char	*hostname;		/* what we call ourselves in banners, EHLO and Received: */
 	char	*log_tag;		/* "pennypost" */
@@ -122,8 +125,26 @@ struct conf_problems {
  * is one that is no warning; *conf is then empty.
  */
 bool conf_load(struct conf *conf, const char *file, struct conf_problems *problems);
+/* The same of an open file (-1: errno says why it is not open) that `file` is the name of. */
+bool conf_load_fd(struct conf *conf, const char *file, int fd, struct conf_problems *problems);
 void conf_clear(struct conf *conf);
 void conf_problems_clear(struct conf_problems *problems);
+
+/*
+ * The configuration in force: the master keeps a copy of what it runs by in
+ * state_dir, so that commands work while somebody is half-way through an edit.
+ * Loads the copy that was made of `file`; which state_dir is looked up in
+ * the file as well as its mistakes allow, then in the default places.  A copy
+ * counts only if root or the owner of `file` wrote it, and names `file`.  False: there is none.
+ */
+#define CONF_IN_FORCE	"pennypost.conf"
+#define CONF_STATE_DIR	PP_LOCALSTATEDIR "/lib/pennypost/state"	/* when the file does not say */
+bool conf_load_in_force(struct conf *conf, const char *file);
+/* What the copy holds. */
+bool conf_print_in_force(const struct conf *conf, struct buf *out);
+
+/* The absolute path (to be freed), also of a file that is not there any more; NULL: no memory. */
+char *conf_absolute_file(const char *file);
 
 /* The file used when there is no -C: SYSCONFDIR/pennypost/pennypost.conf. */
 const char *conf_default_file(void);

@@ -315,6 +315,25 @@ open_notify(struct daemon *d)
 	}
 }
 
+/*
+ * The master passes the text that it checked: a daemon that died comes back
+ * with the configuration in force, whatever stands in the file meanwhile.
+ */
+static bool
+load_conf(struct daemon *d)
+{
+	const char *number = getenv("PENNYPOST_CONF_FD");
+	uint64_t fd;
+	bool ok;
+
+	if (number == NULL || !slice_number(slice_of(number), INT32_MAX, &fd))
+		return conf_load(&d->conf, d->conf_path, NULL);
+	ok = conf_load_fd(&d->conf, d->conf_path, (int)fd, NULL);
+	(void)close((int)fd);
+	(void)unsetenv("PENNYPOST_CONF_FD");
+	return ok;
+}
+
 /* systemd's LoadCredential=tls-key: the key for a daemon that is never root. */
 static void
 take_credentials(struct conf *conf)
@@ -370,7 +389,7 @@ daemon_start(struct daemon *d, const char *name, const char *account,
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)umask(077);
 	take_options(d, argc, argv);
-	if (!conf_load(&d->conf, d->conf_path, NULL))
+	if (!load_conf(d))
 		exit(EX_CONFIG);
 	if (d->check_only)
 		exit(0);

@@ -79,6 +79,24 @@ cli_load(struct cli *c)
 	return c->loaded;
 }
 
+bool
+cli_load_running(struct cli *c, bool quiet)
+{
+	struct conf_problems problems = { 0 };
+
+	if (c->loaded)
+		return true;
+	c->loaded = conf_load(&c->conf, c->conf_file, &problems);
+	if (!c->loaded)
+		c->in_force = c->loaded = conf_load_in_force(&c->conf, c->conf_file);
+	if (!c->loaded)
+		(void)cli_problems(c->conf_file, &problems);
+	else if (c->in_force && !quiet)
+		cli_say(c, "%s has mistakes, 'pennypost check' shows them; this goes by the configuration in force", c->conf_file);
+	conf_problems_clear(&problems);
+	return c->loaded;
+}
+
 void
 cli_json(json_t *value)
 {

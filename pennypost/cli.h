@@ -23,6 +23,7 @@ struct cli {
 	bool		 json;		/* --json */
 	struct conf	 conf;
 	bool		 loaded;	/* conf is filled */
+	bool		 in_force;	/* by what the suite runs by, since the file has mistakes */
 };
 
 /* "pennypost: words" and a newline, to stderr. */
@@ -34,6 +35,12 @@ int cli_usage(const struct cli *c, const char *usage);
 
 /* Load the configuration; says what is wrong and returns false if that fails (EX_CONFIG). */
 bool cli_load(struct cli *c);
+/*
+ * For commands that speak with a suite that may run: when the file has
+ * mistakes, by the configuration in force (conf_load_in_force()), with a
+ * warning unless quiet.
+ */
+bool cli_load_running(struct cli *c, bool quiet);
 /* "FILE:LINE: words" for each; returns how many are no warnings. */
 size_t cli_problems(const char *file, const struct conf_problems *problems);
 

@@ -35,6 +35,35 @@ master_pid(const struct cli *c, int *run_dirfd)
 	return *run_dirfd < 0 ? 0 : run_locked_by(*run_dirfd);
 }
 
+/*
+ * Nobody runs where the file says: perhaps its run-dir was changed since the
+ * suite was started.  Then the suite is where the configuration in force says.
+ */
+static void
+find_suite(struct cli *c)
+{
+	struct conf in_force;
+	int dirfd;
+
+	if (master_pid(c, &dirfd) == 0 && conf_load_in_force(&in_force, c->conf_file)) {
+		struct conf said = c->conf;
+		int other;
+
+		c->conf = in_force;
+		if (master_pid(c, &other) != 0) {
+			cli_say(c, "run-dir has changed in %s; this goes by the configuration in force", c->conf_file);
+			in_force = said;
+		} else {
+			c->conf = said;
+		}
+		conf_clear(&in_force);
+		if (other >= 0)
+			(void)close(other);
+	}
+	if (dirfd >= 0)
+		(void)close(dirfd);
+}
+
 static int
 cannot_speak(const struct cli *c)
 {
@@ -149,6 +178,7 @@ cmd_stop(struct cli *c, int argc, char **argv)
 	(void)argv;
 	if (argc != 1)
 		return cli_usage(c, "pennypost stop");
+	find_suite(c);
 	pid = master_pid(c, &run_dirfd);
 	if (pid == 0) {
 		rc = end_leftovers(c, run_dirfd);
@@ -183,7 +213,11 @@ cmd_reload(struct cli *c, int argc, char **argv)
 	(void)argv;
 	if (argc != 1)
 		return cli_usage(c, "pennypost reload");
-	/* The configuration was loaded to get here; say here, and not in the log, what is wrong in the maps. */
+	if (!cli_load(c)) {
+		cli_say(c, "nothing was reloaded");
+		return EX_CONFIG;
+	}
+	/* Say here, and not in the log, what is wrong in the maps. */
 	good = maps_compile(&c->conf, true, &report);
 	(void)cli_problems(NULL, &report.problems);
 	maps_report_clear(&report);
@@ -191,6 +225,7 @@ cmd_reload(struct cli *c, int argc, char **argv)
 		cli_say(c, "nothing was reloaded");
 		return EX_CONFIG;
 	}
+	find_suite(c);
 	return request(c, MASTER_RELOAD, 300000);
 }
 
@@ -198,7 +233,10 @@ int
 cmd_reopen(struct cli *c, int argc, char **argv)
 {
 	(void)argv;
-	return argc != 1 ? cli_usage(c, "pennypost reopen-logs") : request(c, MASTER_REOPEN_LOGS, 10000);
+	if (argc != 1)
+		return cli_usage(c, "pennypost reopen-logs");
+	find_suite(c);
+	return request(c, MASTER_REOPEN_LOGS, 10000);
 }
 
 /* ---- status ---- */
@@ -365,6 +403,7 @@ cmd_status(struct cli *c, int argc, char **argv)
 		json_decref(s.daemons);
 		return cli_usage(c, "pennypost status");
 	}
+	find_suite(c);
 	pid = master_pid(c, &run_dirfd);
 	if (run_dirfd >= 0)
 		(void)close(run_dirfd);

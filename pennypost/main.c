@@ -12,10 +12,16 @@
 #include "cli.h"
 #include "log.h"
 
+enum wants {	/* which configuration is loaded first */
+	NONE,		/* none: the command does it */
+	FILE_CONF,	/* the file's */
+	RUNNING,	/* the file's, or, when it has mistakes, the one in force */
+};
+
 struct command {
 	const char	*name;
 	int		(*run)(struct cli *, int, char **);
-	bool		 wants_conf;	/* load the configuration first */
+	enum wants	 wants;
 	const char	*synopsis;
 	const char	*what;
 };
@@ -24,22 +30,22 @@ static int cmd_help(struct cli *c, int argc, char **argv);
 static int cmd_version(struct cli *c, int argc, char **argv);
 
 static const struct command commands[] = {
-	{ "init",    cmd_init,    false, "[--domain D] [--hostname H] [--port-base P] DIR", "write a new, self-contained suite into DIR" },
-	{ "start",   cmd_start,   true,  "[--foreground]", "start the daemons; returns when every port is listening" },
-	{ "stop",    cmd_stop,    true,  "", "end every process of this suite" },
-	{ "reload",  cmd_reload,  true,  "", "take over a changed configuration without dropping a session" },
-	{ "reopen-logs", cmd_reopen, true, "", "open the log file anew (after it was rotated)" },
-	{ "status",  cmd_status,  true,  "", "the daemons, and the books of the queue" },
-	{ "check",   cmd_check,   false, "", "look for mistakes in the configuration and the maps" },
-	{ "user",    cmd_user,    true,  "add|passwd|del|list|show ...", "mailboxes" },
-	{ "domain",  cmd_domain,  true,  "add|del|list ...", "domains" },
-	{ "alias",   cmd_alias,   true,  "add|del|list ...", "aliases; *@domain is the catch-all" },
-	{ "queue",   cmd_queue,   true,  "list|show|hold|release|retry|delete|export ...", "messages on their way" },
-	{ "trace",   cmd_trace,   true,  "ID|MESSAGE-ID|ADDRESS", "what became of a message" },
-	{ "explain", cmd_explain, true,  "RCPT [--from S] [--ip A] [--auth U] [--size N]", "what would happen to a message, and by which rule" },
-	{ "privs",   cmd_privs,   true,  "", "what each running process may do, as the kernel says" },
-	{ "version", cmd_version, false, "", "print the version" },
-	{ "help",    cmd_help,    false, "", "this text" },
+	{ "init",     cmd_init,     NONE,      "[--domain D] [--hostname H] [--port-base P] DIR", "write a new, self-contained suite into DIR" },
+	{ "start",    cmd_start,    FILE_CONF, "[--foreground]", "start the daemons; returns when every port is listening" },
+	{ "stop",     cmd_stop,     RUNNING,   "", "end every process of this suite" },
+	{ "reload",   cmd_reload,   NONE,      "", "take over a changed configuration without dropping a session" },
+	{ "reopen-logs", cmd_reopen,   RUNNING,   "", "open the log file anew (after it was rotated)" },
+	{ "status",   cmd_status,   RUNNING,   "", "the daemons, and the books of the queue" },
+	{ "check",    cmd_check,    NONE,      "", "look for mistakes in the configuration and the maps" },
+	{ "user",     cmd_user,     FILE_CONF, "add|passwd|del|list|show ...", "mailboxes" },
+	{ "domain",   cmd_domain,   FILE_CONF, "add|del|list ...", "domains" },
+	{ "alias",    cmd_alias,    FILE_CONF, "add|del|list ...", "aliases; *@domain is the catch-all" },
+	{ "queue",    cmd_queue,    RUNNING,   "list|show|hold|release|retry|delete|export ...", "messages on their way" },
+	{ "trace",    cmd_trace,    RUNNING,   "ID|MESSAGE-ID|ADDRESS", "what became of a message" },
+	{ "explain",  cmd_explain,  FILE_CONF, "RCPT [--from S] [--ip A] [--auth U] [--size N]", "what would happen to a message, and by which rule" },
+	{ "privs",    cmd_privs,    RUNNING,   "", "what each running process may do, as the kernel says" },
+	{ "version",  cmd_version,  NONE,      "", "print the version" },
+	{ "help",     cmd_help,     NONE,      "", "this text" },
 };
 
 static int
@@ -106,7 +112,8 @@ run_command(struct cli *c, const char *name, int argc, char **argv)
 	for (size_t i = 0; i < LEN(commands); i++) {
 		if (strcmp(commands[i].name, name) != 0)
 			continue;
-		if (commands[i].wants_conf && !cli_load(c))
+		if ((commands[i].wants == FILE_CONF && !cli_load(c)) ||
+		    (commands[i].wants == RUNNING && !cli_load_running(c, false)))
 			return EX_CONFIG;
 		return commands[i].run(c, argc, argv);
 	}

@@ -2,6 +2,7 @@
 #include "master.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stddef.h>
@@ -12,6 +13,7 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -19,6 +21,7 @@
 #include <fcntl.h>
 
 #include "daemon.h"
+#include "folders.h"
 #include "log.h"
 
 uint64_t
@@ -61,6 +64,27 @@ master_write_list(struct master *m)
 	if (!run_list_write(m->run_dirfd, list))
 		log_say(LOG_LEVEL_WARNING, "%s: the list of processes cannot be written: %s", m->conf.run_dir, strerror(errno));
 	free(list);
+}
+
+/* For commands: what is in force, while the file itself is being edited.  The suite runs without it. */
+void
+master_write_conf(const struct master *m)
+{
+	int dirfd = open(m->conf.state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	bool root = geteuid() == 0;
+	struct stat st;
+	struct buf out;
+
+	buf_init(&out, CONF_FILE_MAX + PATH_MAX);
+	if (stat(m->conf.file, &st) != 0)
+		st = (struct stat){ .st_mode = 0600 };	/* who may read it is not known */
+	if (dirfd < 0 || !conf_print_in_force(&m->conf, &out) ||
+	    !file_replace(dirfd, CONF_IN_FORCE, out.ptr, out.len, (st.st_mode & 0044) | 0600,
+	    root ? 0 : (uid_t)-1, root ? st.st_gid : (gid_t)-1))
+		log_say(LOG_LEVEL_WARNING, "%s/" CONF_IN_FORCE " cannot be written: %s", m->conf.state_dir, strerror(errno));
+	buf_clear(&out);
+	if (dirfd >= 0)
+		(void)close(dirfd);
 }
 
 /* ---- set-up ---- */
@@ -165,6 +189,7 @@ all_ready(struct master *m)
 {
 	m->phase = PHASE_RUN;
 	log_say(LOG_LEVEL_INFO, "all daemons are ready");
+	master_write_conf(m);
 	logger_started_up(m);
 	if (!m->foreground) {
 		(void)close(m->stderr_fd);

@@ -142,6 +142,7 @@ uint64_t master_msec(void);		/* monotonic */
 int master_run(struct master *m);
 void master_begin_stop(struct master *m, int exit_code);
 void master_write_list(struct master *m);
+void master_write_conf(const struct master *m);	/* the copy of what is in force */
 void master_log_setup(const struct master *m);	/* the log borrows from m->conf */
 /* Something ended or became ready: go on with what the phase is about. */
 void master_go_on(struct master *m);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -84,14 +85,34 @@ master_process_of(pid_t pid, struct master_process *out)
 
 /* ---- starting ---- */
 
+/* A file without a name that holds the configuration's text. */
+static int
+text_file(const struct conf *conf)
+{
+	int fd = memfd_create("pennypost.conf", 0);
+	size_t at = 0, len = strlen(conf->text);
+
+	while (fd >= 0 && at < len) {
+		ssize_t n = write(fd, conf->text + at, len - at);
+
+		if (n < 0) {
+			(void)close(fd);
+			return -1;
+		}
+		at += (size_t)n;
+	}
+	return fd;
+}
+
 /*
- * Put the sockets of this daemon on 3, 4 ... as systemd does.  All are first
- * moved up, out of the way of the numbers they are to get.
+ * Put the sockets of this daemon on 3, 4 ... as systemd does, and the text of
+ * the configuration behind them.  All are first moved up, out of the way of
+ * the numbers they are to get.  Returns how many sockets, -1 on failure.
  */
 static int
-place_sockets(const struct master *m, const struct master_kind *kind, struct buf *names)
+place_descriptors(const struct master *m, const struct master_kind *kind, struct buf *names)
 {
-	int up[MASTER_SOCKETS], n = 0;
+	int up[MASTER_SOCKETS], n = 0, text = text_file(conf_in_force(m));
 
 	for (size_t i = 0; i < m->socket_n; i++) {
 		const struct master_socket *s = &m->socket[i];
@@ -104,10 +125,13 @@ place_sockets(const struct master *m, const struct master_kind *kind, struct buf
 		n++;
 		(void)buf_fmt(names, "%s%s", n == 1 ? "" : ":", s->name);
 	}
+	text = text < 0 ? -1 : fcntl(text, F_DUPFD, 3 + MASTER_SOCKETS);
 	for (int i = 0; i < n; i++)
 		if (dup2(up[i], 3 + i) < 0)
 			return -1;
-	return close_range((unsigned)(3 + n), ~0U, 0) == 0 ? n : -1;
+	if (text < 0 || dup2(text, 3 + n) < 0)
+		return -1;
+	return close_range((unsigned)(3 + n + 1), ~0U, 0) == 0 ? n : -1;
 }
 
 /* What of our own environment daemons get to see. */
@@ -117,7 +141,7 @@ static const char *const inherited[] = {
 	"ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS",
 #endif
 };
-#define ENV_OWN 6
+#define ENV_OWN 7
 
 /* Fills env (ENV_OWN + LEN(inherited) bufs) and the vector of them. */
 static void
@@ -133,6 +157,7 @@ make_env(const struct master *m, pid_t master, int sockets, struct buf *names, s
 	(void)buf_fmt(&env[3], "NOTIFY_SOCKET=%s", m->notify_name);
 	(void)buf_fmt(&env[4], "WATCHDOG_USEC=%d", WATCHDOG_MSEC * 1000);
 	(void)buf_fmt(&env[5], "PENNYPOST_MASTER=%ld", (long)master);
+	(void)buf_fmt(&env[6], "PENNYPOST_CONF_FD=%d", 3 + sockets);
 	for (size_t i = 0; i < LEN(inherited); i++) {
 		const char *value = getenv(inherited[i]);
 
@@ -168,7 +193,7 @@ child(const struct master *m, const struct master_kind *kind, pid_t master)
 	null = open("/dev/null", O_RDWR);
 	if (chdir("/") != 0 || null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(m->log_pipe[1], 2) < 0)
 		_exit(71);
-	n = place_sockets(m, kind, &names);
+	n = place_descriptors(m, kind, &names);
 	if (n < 0)
 		_exit(71);
 	make_env(m, master, n, &names, env, envp);

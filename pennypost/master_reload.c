@@ -46,6 +46,8 @@ finish(struct master *m, bool ok)
 		conf_clear(&m->fresh);
 	m->has_fresh = false;
 	m->phase = PHASE_RUN;
+	if (m->committed)
+		master_write_conf(m);
 	tell_systemd(m, false);
 	control_reload_done(m, ok, ok ? "" : m->reload_text);
 	master_write_list(m);

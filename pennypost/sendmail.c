@@ -374,7 +374,8 @@ sendmail_main(int argc, char **argv)
 		c.conf_file = o.conf_file;
 		c.conf_given = true;
 	}
-	if (!cli_load(&c))
+	/* Whoever sends mail has no part in a half-made edit; compiling aliases by old options would hide it. */
+	if (o.mode == MODE_ALIASES ? !cli_load(&c) : !cli_load_running(&c, true))
 		return EX_CONFIG;
 	rc = run(&c, &o);
 	conf_clear(&c.conf);

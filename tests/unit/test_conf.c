@@ -110,7 +110,10 @@ mistakes(void **unused)
 		{ "hostname = \"a b\"\n", 1, "is no host name" },
 		{ "smtp-listen = {\"*:25\"}\n", 0, "hostname is missing" },
 		{ "hostname = a.example\nsmarthost = h\nsmarthost-user = u\n", 2, "go together" },
-		{ "hostname = a.example\nhostname = \"b\n", 2, "" },
+		{ "hostname = a.example\nlog-tag = \"b\nlog-to = \"stderr\"\n", 2, "the quote that opens here" },
+		{ "hostname = a.example\nsmtp-listen = {\"*:25\"\n\nlog-tag = x\n", 2, "the brace that opens here" },
+		{ "hostname = a.example # \"x\n\nlog-tag = x # y\nretry-min = soon\n", 4, "retry-min = 5m" },
+		{ "hostname = a.example\nlog-tag x\n", 2, "write: name = \"value\"" },
 	};
 	struct conf c;
 	struct conf_problems p;
