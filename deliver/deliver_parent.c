@@ -301,6 +301,7 @@ deliver_parent_main(struct daemon *d, int map_dirfd, int fd, pid_t worker)
 	p.sigchld = evsignal_new(d->base, SIGCHLD, on_sigchld, &p);
 	if (p.routes == NULL || p.sigchld == NULL || event_add(p.sigchld, NULL) != 0)
 		log_fatal(EX_OSERR, "no memory");
+	event_active(p.sigchld, EV_SIGNAL, 1);	/* the worker may have ended before there was a handler */
 	d->drain = drain;
 	d->drain_ctx = &p;
 	confine(&p);

@@ -203,7 +203,7 @@ def test_cache_saves_the_work_and_ends_with_the_map(auth):
     begin = time.monotonic()
     for _ in range(200):
         assert link.login("bob@example.test", old).verdict == OK
-    assert time.monotonic() - begin < 1.0 * SLOW  # 200 yescrypts are four seconds
+    assert time.monotonic() - begin < 3  # 200 yescrypts are four seconds
     suite.run("user", "passwd", "bob@example.test", "--password-stdin", input="another one\n")
     assert link.login("bob@example.test", old).verdict == PERM
     assert link.login("bob@example.test", "another one").verdict == OK

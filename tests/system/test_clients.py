@@ -1,9 +1,14 @@
 """The clients people use, against a running suite."""
+import fcntl
 import glob
 import os
+import pty
+import select
 import shutil
 import subprocess
 import tempfile
+import termios
+import time
 
 import pytest
 
@@ -27,6 +32,32 @@ def run(*argv, input=None, check=True, env=None):
     if check:
         assert done.returncode == 0, f"{argv}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     return done.stdout
+
+
+def on_terminal(*argv, env):
+    """Run a program on a terminal of its own until it ends; what it showed."""
+    master, slave = pty.openpty()
+    termios.tcsetwinsize(slave, (24, 80))
+    child = subprocess.Popen(argv, stdin=slave, stdout=slave, stderr=slave, env={**os.environ, **env}, start_new_session=True,
+                             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
+    os.close(slave)
+    screen, end = b"", time.monotonic() + 60 * SLOW
+    try:
+        while time.monotonic() < end:
+            if select.select([master], [], [], 1)[0]:
+                try:
+                    screen += os.read(master, 65536)
+                except OSError:  # the last one has closed the terminal
+                    break
+            elif child.poll() is not None:
+                break
+        else:
+            raise AssertionError(f"{argv} did not end: {screen[-3000:]}")
+    finally:
+        child.kill()
+        child.wait()
+        os.close(master)
+    return screen
 
 
 def write(path, text, mode=0o600):
@@ -189,9 +220,9 @@ set folder=imaps://127.0.0.1:{suite.port('imaps')}/ spoolfile=imaps://127.0.0.1:
 """)
     out = f"{folder}/piped"
     keys = f"push '<limit>~s \"by mutt\"<enter><last-entry><pipe-message>cat > {out}<enter><copy-message>=Archive<enter><exit>'"
-    run("script", "-qec", f"timeout 60 mutt -n -F {rc} -e \"{keys}\"".replace('"by mutt"', '\\"by mutt\\"'), "/dev/null",
-        env={"TERM": "xterm", "HOME": folder}, check=False)
-    wait_until(lambda: os.path.exists(out) and b"Subject: by mutt" in open(out, "rb").read(), 20, "the message in mutt's pipe")
+    screen = on_terminal("mutt", "-n", "-F", rc, "-e", keys, env={"TERM": "xterm", "HOME": folder})
+    assert os.path.exists(out) and b"Subject: by mutt" in open(out, "rb").read(), screen
+    wait_until(lambda: any(b"Subject: by mutt" in open(f, "rb").read() for f in suite.files("bob", ".Archive")), 10, screen)
 
 
 def test_offlineimap(suite, folder):

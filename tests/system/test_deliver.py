@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from conftest import BIN, SLOW, wait_until
+from conftest import BIN, SAN, SLOW, wait_until
 from fake_queue import DEFERRED, DISCARDED, DONE, EXPANDED, FAILED, FakeQueue
 
 ROOT = os.geteuid() == 0
@@ -518,7 +518,7 @@ def test_kill_at_random(make_deliver):
 
 HAS_STRACE = shutil.which("strace") is not None and subprocess.run(
     ["strace", "-f", "-o", "/dev/null", "true"], capture_output=True).returncode == 0
-needs_strace = pytest.mark.skipif(not HAS_STRACE or SLOW > 1, reason="strace cannot be used here")
+needs_strace = pytest.mark.skipif(not HAS_STRACE or SAN, reason="strace cannot be used here")
 
 
 @pytest.fixture(scope="module")
@@ -529,7 +529,7 @@ def shim():
     path = os.path.join(folder, "fault_shim.so")
     source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "fault_shim.c")
     done = subprocess.run(["cc", "-D_GNU_SOURCE", "-shared", "-fPIC", "-O1", "-w", "-o", path, source, "-ldl"])
-    if done.returncode != 0 or SLOW > 1:
+    if done.returncode != 0 or SAN:
         pytest.skip("no compiler for the shim, or it does not go with sanitizers")
     yield path
     shutil.rmtree(folder, ignore_errors=True)
