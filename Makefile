@@ -1,6 +1,7 @@
 # Pennypost.
 #	make run	a demo suite in the foreground, from nothing (DESIGN: two commands)
 #	make check	every test, from nothing; ends with "N passed, N failed"
+#	make check-clients	Thunderbird against a suite (a large package, so not in make check)
 #	make		build into build/;  make install DESTDIR=...
 # Folder = binary: build/bin/NAME is made of NAME/*.c and lib/.
 
@@ -14,7 +15,7 @@ COMMANDS	= sendmail mailq newaliases
 .DEFAULT_GOAL := all
 
 # These set everything up themselves, before there is a config.mk.
-BOOTSTRAP	= run check deps clean distclean
+BOOTSTRAP	= run check check-clients deps clean distclean
 ifeq ($(filter $(BOOTSTRAP),$(MAKECMDGOALS)),)
 include config.mk
 endif
@@ -111,6 +112,10 @@ check:
 	@scripts/setup $(B) test
 	@/usr/bin/python3 tests/check.py
 
+check-clients:
+	@scripts/setup $(B) test clients
+	@/usr/bin/python3 -m pytest -q -rs -p no:cacheprovider tests/clients
+
 # ---- install ----
 
 # Without DESTDIR, as root: also makes the accounts pp-* (ACCOUNTS=no: does not).
@@ -146,4 +151,4 @@ distclean: clean
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 
-.PHONY: all tests fuzzers deps run check install clean distclean
+.PHONY: all tests fuzzers deps run check check-clients install clean distclean
