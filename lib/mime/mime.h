@@ -194,11 +194,27 @@ bool mime_charset_known(struct slice charset);
 /* A field's value for people: unfolded, encoded-words (RFC 2047) undone; UTF-8. */
 bool mime_value_utf8(struct slice value, struct buf *out);
 
+/* ---- comparing ---- */
+
+/*
+ * Append what i;unicode-casemap (RFC 5051, I18NLEVEL=1 of RFC 5255) makes of
+ * UTF-8: texts are in the order of the octets of their keys, and equal without
+ * regard to case when the keys are.
+ */
+bool mime_collation_key(struct slice utf8, struct buf *out);
+
+/*
+ * Append the base subject of a Subject's value, as UTF-8 (RFC 5256 section 2.1):
+ * without "Re:", "[list]", "(fwd)" and their like.  reply: it is one, or was
+ * forwarded.  The first 4096 octets decide.
+ */
+bool mime_base_subject(struct slice value, struct buf *out, bool *reply);
+
 /* ---- search ---- */
 
 /*
- * A text to look for: UTF-8, compared without case (Unicode simple case folding;
- * RFC 3501 section 6.4.4).  An empty key is in everything.
+ * A text to look for: UTF-8, compared without case as i;unicode-casemap does.
+ * An empty key is in everything.
  */
 struct mime_key {
 	char	*text;		/* folded; owned */

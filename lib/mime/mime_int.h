@@ -9,6 +9,8 @@
  *	mime_decode.c	base64, quoted-printable
  *	mime_charset.c	to UTF-8
  *	mime_word.c	encoded-words
+ *	mime_casemap.c	comparing without case
+ *	mime_subject.c	subjects without Re: and the like
  *	mime_search.c	looking for text in all of these
  */
 #ifndef PP_MIME_INT_H
@@ -47,7 +49,11 @@ bool mime_converter_init(struct mime_converter *c, struct slice charset);
 /* last: nothing follows; what is left is no character. */
 bool mime_converter_put(struct mime_converter *c, struct slice text, bool last, struct buf *out);
 
-/* Folded for comparing: UTF-8 in, UTF-8 out; only whole characters are given. */
-bool mime_fold(struct slice utf8, struct buf *out);
+/*
+ * UTF-8 in, UTF-8 out (only whole characters are given): title case, then
+ * decomposed as far as it goes, as RFC 5051 says.  lower: with ASCII letters
+ * small, which is as good for finding and does not touch most text.
+ */
+bool mime_casemap(struct slice utf8, bool lower, struct buf *out);
 
 #endif

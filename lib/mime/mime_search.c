@@ -2,7 +2,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <unicase.h>
 #include <unistr.h>
 
 #include "mime_int.h"
@@ -10,36 +9,9 @@
 #define PIECE		(128 * 1024)	/* octets of a body that are decoded at a time */
 #define WORK_MAX	(8 * PIECE)
 
-/* ---- folding ---- */
+#define GROWTH		12	/* octets that one octet becomes at most: U+FDFA, 3 octets, becomes 33 */
 
-bool
-mime_fold(struct slice utf8, struct buf *out)
-{
-	const uint8_t *p = (const uint8_t *)utf8.ptr;
-	char *to = buf_room(out, utf8.len + utf8.len / 2 + 8);	/* U+023A takes 2 octets, its small letter 3 */
-	size_t at = 0, done = 0;
-
-	if (to == NULL)
-		return false;
-	while (at < utf8.len) {
-		ucs4_t c;
-		int n, m;
-
-		if (p[at] < 0x80) {
-			to[done++] = (char)(p[at] >= 'A' && p[at] <= 'Z' ? p[at] | 32 : p[at]);
-			at++;
-			continue;
-		}
-		n = u8_mbtoucr(&c, p + at, utf8.len - at);
-		if (n <= 0)
-			c = (unsigned char)'?';
-		at += n <= 0 ? 1 : (size_t)n;
-		m = u8_uctomb((uint8_t *)to + done, uc_tolower(c), 6);
-		done += m > 0 ? (size_t)m : 0;
-	}
-	buf_add(out, done);
-	return true;
-}
+/* ---- keys ---- */
 
 bool
 mime_key_init(struct mime_key *key, struct slice utf8)
@@ -49,8 +21,8 @@ mime_key_init(struct mime_key *key, struct slice utf8)
 	*key = (struct mime_key){ 0 };
 	if (u8_check((const uint8_t *)utf8.ptr, utf8.len) != NULL)
 		return false;
-	buf_init(&folded, 2 * utf8.len + 16);
-	if (!mime_fold(utf8, &folded)) {
+	buf_init(&folded, GROWTH * utf8.len + 16);
+	if (!mime_casemap(utf8, true, &folded)) {
 		buf_clear(&folded);
 		return false;
 	}
@@ -78,8 +50,8 @@ mime_match(const struct mime_key *key, struct slice utf8)
 	struct buf folded;
 	bool found;
 
-	buf_init(&folded, 2 * utf8.len + 16);
-	found = key->len == 0 || (mime_fold(utf8, &folded) && is_in(key, &folded));
+	buf_init(&folded, GROWTH * utf8.len + 16);
+	found = key->len == 0 || (mime_casemap(utf8, true, &folded) && is_in(key, &folded));
 	buf_clear(&folded);
 	return found;
 }
@@ -168,7 +140,7 @@ search_piece(struct body_search *b, enum mime_encoding encoding, struct slice pi
 	/* What may be the begin of a match that ends in this piece. */
 	if (b->folded.len > keep)
 		buf_skip(&b->folded, b->folded.len - keep);
-	return mime_fold(buf_slice_of(&b->utf8), &b->folded) && is_in(b->key, &b->folded);
+	return mime_casemap(buf_slice_of(&b->utf8), true, &b->folded) && is_in(b->key, &b->folded);
 }
 
 static bool
@@ -202,7 +174,7 @@ mime_match_body(const struct mime_key *key, const struct mime *m)
 
 	buf_init(&b.octets, WORK_MAX);
 	buf_init(&b.utf8, WORK_MAX);
-	buf_init(&b.folded, 2 * WORK_MAX + 2 * key->len);
+	buf_init(&b.folded, GROWTH * WORK_MAX + 2 * key->len);
 	for (uint32_t i = 0; i < m->n && !found; i++) {
 		const struct mime_part *p = &m->part[i];
 
