@@ -33,6 +33,8 @@ static const struct imap_cmd cmds[] = {
 	{ "IDLE",	 IN_ANY,	TELL_ALL,		cmd_idle },	/* RFC 2177 */
 	{ "MOVE",	 IN_SELECTED,	TELL_ALL,		cmd_move },	/* RFC 6851 */
 	{ "NAMESPACE",	 IN_ANY,	TELL_ALL,		cmd_namespace },	/* RFC 2342 */
+	{ "SORT",	 IN_SELECTED,	TELL_NO_EXPUNGE,	cmd_sort },	/* RFC 5256 */
+	{ "THREAD",	 IN_SELECTED,	TELL_NO_EXPUNGE,	cmd_thread },
 	{ "UNSELECT",	 IN_SELECTED,	TELL_NOTHING,		cmd_unselect },	/* RFC 3691 */
 }, uid_cmds[] = {
 	{ "COPY",	 IN_SELECTED,	TELL_ALL,		cmd_copy },
@@ -41,6 +43,8 @@ static const struct imap_cmd cmds[] = {
 	{ "STORE",	 IN_SELECTED,	TELL_ALL,		cmd_store },
 	{ "EXPUNGE",	 IN_SELECTED,	TELL_ALL,		cmd_uid_expunge },	/* RFC 4315 */
 	{ "MOVE",	 IN_SELECTED,	TELL_ALL,		cmd_move },
+	{ "SORT",	 IN_SELECTED,	TELL_ALL,		cmd_sort },
+	{ "THREAD",	 IN_SELECTED,	TELL_ALL,		cmd_thread },
 };
 
 const struct imap_cmd *

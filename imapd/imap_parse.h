@@ -185,6 +185,29 @@ bool imap_parse_search(struct imap_in *in, struct imap_search_command *out);
 /* The keys alone. */
 bool imap_parse_search_keys(struct imap_in *in, struct imap_search **out);
 
+/* SORT: [RETURN (...) SP] "(" keys ")" SP charset SP search keys. */
+enum imap_sort_by {
+	SORT_ARRIVAL, SORT_CC, SORT_DATE, SORT_DISPLAYFROM, SORT_DISPLAYTO, SORT_FROM, SORT_SIZE, SORT_SUBJECT, SORT_TO,
+	SORT_COUNT,
+};
+struct imap_sort_key {
+	enum imap_sort_by	by;
+	bool			reverse;
+};
+struct imap_sort_command {
+	struct imap_sort_key		key[SORT_COUNT];	/* each kind once */
+	size_t				n;
+	struct imap_search_command	search;
+};
+bool imap_parse_sort(struct imap_in *in, struct imap_sort_command *out);
+
+/* THREAD: algorithm SP charset SP search keys. */
+struct imap_thread_command {
+	bool				by_references;	/* else ORDEREDSUBJECT */
+	struct imap_search_command	search;
+};
+bool imap_parse_thread(struct imap_in *in, struct imap_thread_command *out);
+
 /*
  * The arguments of APPEND up to its message, which is streamed and not in the
  * command.  Used twice: while input still comes, to learn whether the literal

@@ -55,6 +55,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct slice text = slice_make(data, size);
 	struct imap_search_command search;
+	struct imap_thread_command thread;
+	struct imap_sort_command sort;
 	struct imap_pattern pattern;
 	struct imap_append append;
 	struct imap_fetch fetch;
@@ -69,7 +71,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	text = slice_sub(text, 1, text.len);
 	imap_pool_init(&pool, 1 << 20);
 	imap_in_init(&in, text, &pool);
-	switch (data[0] % 9) {
+	switch (data[0] % 11) {
 	case 0: (void)imap_parse_fetch(&in, &fetch); break;
 	case 1: (void)imap_parse_search(&in, &search); break;
 	case 2: (void)imap_parse_append(&in, &append); break;
@@ -78,6 +80,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	case 5: (void)imap_parse_id(&in); break;
 	case 6: set_again(&in, &pool); break;
 	case 7: string_again(text, &pool); break;
+	case 9: (void)imap_parse_sort(&in, &sort); break;
+	case 10: (void)imap_parse_thread(&in, &thread); break;
 	case 8:
 		name = slice_cut(&text, '\0');
 		imap_pattern_init(&pattern, SLICE(""), text);

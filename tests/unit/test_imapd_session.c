@@ -9,7 +9,8 @@ simple(void **state)
 	static const struct turn turns[] = {
 		{ 0, "a NOOP\r\n", "a OK Nothing done\r\n" },
 		{ 0, "a CAPABILITY\r\n", "* CAPABILITY IMAP4rev1 LITERAL+ SASL-IR ID ENABLE IDLE NAMESPACE CHILDREN UNSELECT "
-		    "UIDPLUS MOVE SPECIAL-USE LIST-EXTENDED LIST-STATUS STATUS=SIZE ESEARCH SEARCHRES WITHIN APPENDLIMIT=1000000\r\na OK Capabilities listed\r\n" },
+		    "UIDPLUS MOVE SPECIAL-USE LIST-EXTENDED LIST-STATUS STATUS=SIZE ESEARCH SEARCHRES WITHIN "
+		    "SORT SORT=DISPLAY ESORT THREAD=ORDEREDSUBJECT THREAD=REFERENCES I18NLEVEL=1 APPENDLIMIT=1000000\r\na OK Capabilities listed\r\n" },
 		{ 0, "a NOOP garbage\r\n", "a BAD Unexpected arguments\r\n" },
 		{ 0, "a NAMESPACE\r\n", "* NAMESPACE ((\"\" \".\")) NIL NIL\r\na OK Namespaces listed\r\n" },
 		{ 0, "a ID (\"name\" \"x\")\r\n", "* ID (\"name\" \"Pennypost\")\r\na OK ID exchanged\r\n" },
