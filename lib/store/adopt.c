@@ -93,6 +93,7 @@ static enum store_error
 add_one(struct store_folder *f, const struct strays *s, const struct stray *t, struct buf *records)
 {
 	struct uidlist *u = &f->box.uids;
+	struct uidlist_record add;
 	struct maildir_name name;
 	struct msg *m;
 	uint64_t crlf;
@@ -106,11 +107,20 @@ add_one(struct store_folder *f, const struct strays *s, const struct stray *t, s
 	if (u->uidnext == UINT32_MAX)
 		return STORE_LIMIT;
 	crlf = crlf_size_of(name.base);
-	uid = uidlist_put_add(u, records, name.base, t->date, t->size, crlf, false);
+	add = (struct uidlist_record){
+		.name = name.base, .when = t->date, .size = t->size, .crlf_size = crlf, .lower = name.lower,
+		.upper = name.upper | (t->where == IN_NEW ? UIDLIST_IN_NEW : name.canonical ? 0 : UIDLIST_ODD),
+		.saved = time(NULL),
+	};
+	uid = uidlist_put_new(u, records, &add);
 	m = view_add(f, uid, name.base);
 	if (m == NULL)
 		return STORE_MEMORY;
 	m->crlf_size = crlf;
+	m->pub.modseq = u->modseq;
+	m->noted_upper = add.upper;
+	m->noted_lower = add.lower;
+	m->saved = add.saved;
 	return take(f, m, s, t);
 }
 
@@ -124,6 +134,7 @@ add_all(struct store_folder *f, const struct strays *s, bool first)
 	struct buf records;
 	bool recent_done = !first || u->uidnext != 1;
 
+	(void)uidlist_next_modseq(u);
 	buf_init(&records, 400 * (s->n + 2));
 	for (size_t i = 0; i < s->n && error == STORE_OK; i++) {
 		if (!recent_done && s->at[i].where == IN_NEW) {

@@ -142,12 +142,15 @@ append_missing(struct box *b, struct box_entry *entry, size_t n)
 	enum store_error error = STORE_OK;
 	struct buf records;
 
+	(void)uidlist_next_modseq(&b->uids);
 	buf_init(&records, 400 * (n + 1));
 	for (size_t i = 0; i < n; i++) {
 		struct box_entry *e = &entry[i];
 
 		if (e->uid == 0)
-			e->uid = uidlist_put_add(&b->uids, &records, e->base, e->date, e->size, e->crlf_size, e->synced);
+			e->uid = uidlist_put_new(&b->uids, &records, &(struct uidlist_record){
+			    .name = e->base, .when = e->date, .size = e->size, .crlf_size = e->crlf_size, .synced = e->synced,
+			    .upper = e->upper, .lower = e->lower, .saved = time(NULL), .object = e->object });
 	}
 	if (records.len > 0 || records.full)
 		error = uidlist_append(&b->uids, &records);
@@ -256,9 +259,10 @@ box_gone(struct box *b, const uint32_t *uid, size_t n)
 
 	if (n == 0)
 		return;
-	buf_init(&records, 32 * (n + 1));
+	buf_init(&records, 64 * (n + 1));
 	if (uidlist_lock(&b->uids, &replaced) == STORE_OK) {
 		if (uidlist_tail(&b->uids)) {
+			(void)uidlist_next_modseq(&b->uids);
 			for (size_t i = 0; i < n; i++)
 				uidlist_put_gone(&b->uids, &records, uid[i], time(NULL));
 			(void)uidlist_append(&b->uids, &records);

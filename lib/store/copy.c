@@ -55,7 +55,7 @@ copy_base(struct store_folder *f, const struct msg *m, struct buf *out, struct b
 	if (size != 0 && crlf != 0)
 		maildir_sizes(out, size, crlf);
 	*e = (struct box_entry){
-		.date = m->date, .size = size, .crlf_size = crlf, .synced = m->synced,
+		.date = m->date, .size = size, .crlf_size = crlf, .synced = m->synced, .object = view_object(f, m),
 	};
 	return !out->full;
 }

@@ -92,6 +92,10 @@ change_all(struct store_folder *f, const uint32_t *uid, size_t n, const struct s
 
 		if (m == NULL || m->pub.gone)
 			continue;
+		if (c->conditional && m->pub.modseq > c->unchangedsince) {
+			c->failed[(*c->failed_n)++] = uid[i];
+			continue;
+		}
 		error = rename_one(f, m, c, keywords, done);
 		if (error == STORE_GONE && !scanned) {
 			scanned = true;
@@ -161,7 +165,7 @@ store_folder_flags(struct store_folder *f, const uint32_t *uid, size_t n, const 
 {
 	struct store *s = f->box.store;
 	struct renamed done = { 0 };
-	enum store_error error, sync_error = STORE_OK;
+	enum store_error error, noted, sync_error = STORE_OK;
 	uint32_t keywords;
 
 	if (f->readonly)
@@ -169,7 +173,18 @@ store_folder_flags(struct store_folder *f, const uint32_t *uid, size_t n, const 
 	error = find_keywords(f, change, &keywords);
 	if (error != STORE_OK)
 		return store_done(s, error);
+	if (change->conditional) {
+		*change->failed_n = 0;
+		/* A rename that finds the name it expects is the proof that nobody else was quicker. */
+		if (scan_needed(f))
+			error = scan_folder(f);
+		if (error != STORE_OK)
+			return store_done(s, error);
+	}
 	error = change_all(f, uid, n, change, keywords, &done);
+	noted = view_note(f, uid, n);
+	if (error == STORE_OK)
+		error = noted;
 	if ((change->how & STORE_UNSYNCED) == 0)
 		sync_error = sync_dirs(f, &done);
 	return store_done(s, error != STORE_OK ? error : sync_error);

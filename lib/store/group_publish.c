@@ -16,7 +16,7 @@
 
 #include "group_int.h"
 
-#define RECORD_OCTETS	160	/* of an ADD with a usual name, to reserve space */
+#define RECORD_OCTETS	192	/* of an ADD with a usual name, to reserve space */
 #define NAME_TRIES	5
 #define COPY_CHUNK	(256 * 1024)
 
@@ -179,8 +179,8 @@ static void
 publish_file(struct store_group *g, struct item *i)
 {
 	char file[MAILDIR_NAME_MAX + 1];
-	uint32_t upper, lower;
-	enum store_error error = letters(i, &upper, &lower);
+	enum store_error error = letters(i, &i->upper, &i->lower);
+	uint32_t upper = i->upper, lower = i->lower;
 	enum msg_where where = upper == 0 && lower == 0 ? IN_NEW : IN_CUR;
 	int from = box_sub(&i->box->box, BOX_TMP), to = box_sub(&i->box->box, where == IN_NEW ? BOX_NEW : BOX_CUR);
 
@@ -257,8 +257,12 @@ link_copy(struct item *i, struct msg *m, const struct key_map *keys)
 	struct box_entry e;
 	enum store_error error;
 
-	if (!view_file(i->from, m, from) || !copy_base(i->from, m, &i->base, &e) ||
-	    !maildir_print(buf_slice_of(&i->base), m->upper, copy_letters(keys, m->pub.keywords), to))
+	if (!view_file(i->from, m, from) || !copy_base(i->from, m, &i->base, &e))
+		return STORE_NAME;
+	i->upper = m->upper;
+	i->lower = copy_letters(keys, m->pub.keywords);
+	i->object = e.object;
+	if (!maildir_print(buf_slice_of(&i->base), i->upper, i->lower, to))
 		return STORE_NAME;
 	i->pub.size = e.size;
 	i->crlf_size = e.crlf_size;
@@ -365,7 +369,8 @@ entry_of(const struct item *i)
 {
 	return (struct box_entry){
 		.base = buf_slice_of(&i->base), .size = i->pub.size, .crlf_size = i->crlf_size,
-		.synced = i->synced, .date = i->date != 0 ? i->date : time(NULL),
+		.synced = i->synced, .date = i->date != 0 ? i->date : time(NULL), .object = i->object,
+		.upper = i->upper | (i->where == IN_NEW ? UIDLIST_IN_NEW : 0), .lower = i->lower,
 	};
 }
 

@@ -7,7 +7,7 @@
 
 #include "store_int.h"
 
-#define RECORD_OCTETS 160	/* of an ADD with a usual name, to reserve space */
+#define RECORD_OCTETS 192	/* of an ADD with a usual name, to reserve space */
 
 struct mover {
 	struct store_folder *f;
@@ -61,8 +61,11 @@ move_one(struct mover *v, struct msg *m)
 		error = copy_keywords(v->f, v->keys.used | m->pub.keywords, &v->to, &v->keys);
 	if (error != STORE_OK)
 		return error;
-	if (!view_file(v->f, m, from) || !copy_base(v->f, m, &v->base, &e) ||
-	    !maildir_print(buf_slice_of(&v->base), m->upper, copy_letters(&v->keys, m->pub.keywords), to))
+	if (!view_file(v->f, m, from) || !copy_base(v->f, m, &v->base, &e))
+		return STORE_NAME;
+	e.upper = m->upper;
+	e.lower = copy_letters(&v->keys, m->pub.keywords);
+	if (!maildir_print(buf_slice_of(&v->base), e.upper, e.lower, to))
 		return STORE_NAME;
 	if (!buf_slice(&v->bases, buf_slice_of(&v->base)))
 		return STORE_MEMORY;

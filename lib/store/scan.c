@@ -286,6 +286,8 @@ scan_once(struct scanner *sc)
 	error = bury(f);
 	if (error == STORE_OK && sc->strays.n > 0)
 		error = adopt_strays(f, &sc->strays);
+	if (error == STORE_OK && f->some_unnoted)
+		error = view_note(f, NULL, 0);
 	return error;
 }
 

@@ -113,6 +113,7 @@ count(struct store_folder *f, unsigned how, struct store_status *out)
 {
 	*out = (struct store_status){
 		.uidnext = store_folder_uidnext(f), .uidvalidity = store_folder_uidvalidity(f),
+		.highestmodseq = store_folder_highestmodseq(f),
 	};
 	for (uint32_t seq = 1; seq <= store_folder_count(f); seq++) {
 		const struct store_message *m = store_folder_at(f, seq);

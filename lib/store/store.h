@@ -187,6 +187,7 @@ struct store_status {
 	uint32_t	messages, recent, unseen;
 	uint32_t	deleted;	/* have \Deleted */
 	uint32_t	uidnext, uidvalidity;
+	uint64_t	highestmodseq;
 	/* Octets as CRLF, of all messages and of those with \Deleted; only with STORE_STATUS_SIZE. */
 	uint64_t	size, deleted_size;
 };
@@ -217,6 +218,7 @@ struct store_message {
 	uint8_t		flags;		/* STORE_* bits */
 	bool		gone;		/* expunged by someone, but this view was not told yet */
 	uint32_t	keywords;	/* bit n: store_folder_keyword(f, n) */
+	uint64_t	modseq;		/* of the last change to flags or keywords that the index knows */
 };
 
 /* readonly (EXAMINE, POP3, STATUS): nothing is recent to it in a way that takes
@@ -230,6 +232,33 @@ uint32_t store_folder_recent(const struct store_folder *f);
 uint32_t store_folder_unseen(const struct store_folder *f);	/* number of the first without \Seen, or 0 */
 uint32_t store_folder_uidvalidity(const struct store_folder *f);
 uint32_t store_folder_uidnext(const struct store_folder *f);
+
+/*
+ * Mod-sequences (RFC 7162): each change of flags or keywords, by whoever, and each arrival and
+ * removal gets one that is higher than all before it; what one call changes has the same.
+ * They are times in microseconds (and so never given twice, after a power cut neither), or 1
+ * for what was here before the index had them; all processes see the same one for a change.
+ * A change that another tool makes to a file's name gets its own when it is noticed.
+ *
+ * HIGHESTMODSEQ of what this view was told: what is found out but comes with a later
+ * refresh (messages that are .gone, new ones) has a higher one.
+ */
+uint64_t store_folder_highestmodseq(const struct store_folder *f);
+
+/*
+ * UIDs removed with a higher modseq than `since`, ascending, as ranges; free() *out.  Those that
+ * the view still has are not among them.  *exact is false when the index does not remember
+ * that far back: then *out are all UIDs below UIDNEXT that the view does not have.
+ */
+struct store_range { uint32_t from, to; };
+enum store_error store_folder_vanished(struct store_folder *f, uint64_t since, struct store_range **out, size_t *n,
+    bool *exact);
+
+/* OBJECTID (RFC 8474): MAILBOXID stays when the folder is renamed; EMAILID goes along with
+ * copies and moves.  At most 31 octets of letters and digits. */
+#define STORE_ID_MAX 32
+void store_folder_id(const struct store_folder *f, char out[STORE_ID_MAX]);
+void store_message_id(const struct store_folder *f, uint32_t seq, char out[STORE_ID_MAX]);
 
 /* The message of that number, 1..count; good until the view changes. */
 const struct store_message *store_folder_at(const struct store_folder *f, uint32_t seq);
@@ -251,6 +280,8 @@ bool store_keyword_valid(struct slice name);
  * STORE_GONE if it is not there any more. */
 enum store_error store_message_size(struct store_folder *f, uint32_t seq, uint64_t *out);
 enum store_error store_message_date(struct store_folder *f, uint32_t seq, int64_t *out);
+/* SAVEDATE (RFC 8514): when it came into this folder; false if that is not known (NIL). */
+bool store_message_saved(const struct store_folder *f, uint32_t seq, int64_t *out);
 /* POP3 UIDL: 1..70 octets 0x21-0x7e, the same for ever. */
 void store_message_uidl(const struct store_folder *f, uint32_t seq, char out[72]);
 
@@ -282,6 +313,10 @@ enum store_error store_folder_refresh(struct store_folder *f, unsigned how, cons
  * report these changes to it.  Durable, unless how has STORE_UNSYNCED (\Seen by FETCH);
  * and but for \Deleted on a full disk, which may be kept in this view alone, so that
  * store_folder_expunge() can make room.
+ *
+ * conditional: only messages whose modseq is not above unchangedsince (UNCHANGEDSINCE, RFC
+ * 7162 section 3.1.3) when their file is renamed; the UIDs of the others are put into
+ * failed[] (room for n), failed_n of them.  0 fails for all.
  */
 enum store_change { STORE_ADD, STORE_REMOVE, STORE_REPLACE };
 #define STORE_UNSYNCED	1
@@ -291,6 +326,10 @@ struct store_flags {
 	const struct slice	*keyword;	/* names */
 	size_t			 keyword_n;
 	unsigned		 how;
+	bool			 conditional;
+	uint64_t		 unchangedsince;
+	uint32_t		*failed;	/* caller's */
+	size_t			*failed_n;	/* set */
 };
 enum store_error store_folder_flags(struct store_folder *f, const uint32_t *uid, size_t n, const struct store_flags *change);
 

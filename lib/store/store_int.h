@@ -10,6 +10,7 @@
  *	folders.c	create, delete, rename; list.c, subscriptions.c
  *	view.c		struct store_folder: messages by number; refresh
  *	scan.c		the directories against the view: what is new, gone, changed
+ *	modseq.c	what changed is noted in the index
  *	flags.c, expunge.c, move.c, content.c, status.c, watch.c	on views
  *	group.c		new messages; group_sync.c, group_publish.c make them durable and visible
  *	quota.c		maildirsize
@@ -140,6 +141,8 @@ struct box_entry {
 	struct slice	base;
 	int64_t		date;
 	uint64_t	size, crlf_size;
+	uint64_t	object;		/* of what it is a copy of, or 0 */
+	uint32_t	upper, lower;	/* letters of the file's name, UIDLIST_IN_NEW */
 	bool		synced;
 	uint32_t	uid;		/* out */
 };
@@ -177,6 +180,11 @@ struct msg {
 	bool		dead;		/* its file is gone, or its name has another UID now; not in the hash */
 	bool		noted;		/* the index knows that it is gone */
 	bool		changed;	/* flags: to be reported by refresh */
+	bool		 pending;	/* view_note(): its record is to be written */
+	uint32_t	 noted_upper, noted_lower; /* letters that the index knows */
+	uint64_t	 known_modseq;	/* gone: what the index said before it knew that */
+	int64_t		 saved;		/* when it came into the folder; 0: not known */
+	uint64_t	 object;	/* EMAILID, or 0: its UID tells */
 	char		*odd;		/* file name, when it is not the canonical one; owned */
 	int64_t		date;		/* NO_DATE: not known */
 	uint64_t	size, crlf_size; /* 0: not known */
@@ -198,6 +206,7 @@ struct store_folder {
 	bool		 dirty;		/* scan again, whatever they say */
 	bool		 keywords_changed;
 	bool		 some_changed, some_gone;	/* refresh has something to tell of known messages */
+	bool		 some_unnoted;	/* letters that the index may not know */
 	int		 watch[2];	/* inotify watch of cur, new; -1 */
 };
 
@@ -222,6 +231,18 @@ enum store_error view_set_file(struct store_folder *f, struct msg *m, enum msg_w
 /* view.c: read what others appended to the index (all of it when it was replaced).
  * Without the lock it stops at what is no record; with it that is repaired. */
 enum store_error view_read_index(struct store_folder *f);
+
+/*
+ * modseq.c: write down in the index what letters the files have, of messages by UID or (uid
+ * NULL) of all.  What another process wrote down for a message meanwhile counts: files are
+ * looked at again then.
+ */
+enum store_error view_note(struct store_folder *f, const uint32_t *uid, size_t n);
+bool view_is_noted(const struct msg *m);
+/* What the record of another process says of a message's letters. */
+enum store_error view_take_flags(struct store_folder *f, struct msg *m, const struct uidlist_record *r);
+/* EMAILID */
+uint64_t view_object(const struct store_folder *f, const struct msg *m);
 
 /* scan.c: look at the directories: candidates and flags are up to date then, and
  * what is gone is .dead.  What the owner sees does not change but in flags and .gone. */

@@ -58,6 +58,9 @@ use_file(struct uidlist *u)
 	u->synced = UIDLIST_HEADER;
 	u->damaged = false;
 	u->records = u->dead = 0;
+	if (u->modseq == 0)
+		u->modseq = 1;
+	u->seen_modseq = 1;
 	return uidlist_get_header(u, header) ? STORE_OK : STORE_EXISTS;
 }
 
@@ -88,10 +91,15 @@ uidlist_close(struct uidlist *u)
 enum store_error
 uidlist_reopen(struct uidlist *u)
 {
+	uint64_t modseq = u->modseq;
 	int dir = u->dir;
+	enum store_error error;
 
 	uidlist_close(u);
-	return uidlist_open(u, dir);
+	error = uidlist_open(u, dir);
+	if (modseq > u->modseq)
+		u->modseq = modseq;
+	return error;
 }
 
 /* ---- make ---- */
@@ -134,13 +142,17 @@ uidlist_write_new(const struct uidlist *u, const struct buf *records, bool repla
 enum store_error
 uidlist_create(int dir, uint32_t uidvalidity, bool replace)
 {
-	struct uidlist u = { .dir = dir, .fd = -1, .uidvalidity = uidvalidity, .uidnext = 1, .recent = 1 };
+	struct uidlist u = {
+		.dir = dir, .fd = -1, .uidvalidity = uidvalidity, .uidnext = 1, .recent = 1, .modseq = 1,
+	};
 	struct buf none;
 	enum store_error error;
 
 	buf_init(&none, 0);
 	if (getrandom(&u.seed, sizeof(u.seed), 0) != (ssize_t)sizeof(u.seed))
 		u.seed = uidvalidity;	/* only to tell this file's records from another's */
+	if (getrandom(&u.id, sizeof(u.id), 0) != (ssize_t)sizeof(u.id))
+		u.id = u.seed;
 	error = uidlist_write_new(&u, &none, replace);
 	return error == STORE_EXISTS ? STORE_OK : error;
 }
@@ -220,9 +232,13 @@ take_in(struct uidlist *u, const struct uidlist_record *r)
 		u->uidnext = r->uid + 1;
 	if (r->type == UIDLIST_RECENT && r->uid > u->recent)
 		u->recent = r->uid;
+	if (r->modseq > u->modseq)
+		u->modseq = r->modseq;
+	if (r->modseq > u->seen_modseq)
+		u->seen_modseq = r->modseq;
 	if (r->type == UIDLIST_GONE)
 		u->dead += 2;
-	else if (r->type != UIDLIST_ADD && r->type != UIDLIST_PAST)
+	else if (r->type != UIDLIST_ADD && r->type != UIDLIST_PAST && r->type != UIDLIST_VANISHED)
 		u->dead++;
 }
 
@@ -289,6 +305,20 @@ uidlist_skip(struct uidlist *u)
 		u->end = (uint64_t)st.st_size;
 }
 
+/* By all its records: of a file that was last written before there were modseqs. */
+static bool
+tail_by_reading(struct uidlist *u)
+{
+	struct uidlist all = *u;	/* its place in the file stays */
+
+	all.end = UIDLIST_HEADER;
+	if (uidlist_read(&all, NULL, NULL) != STORE_OK || all.damaged)
+		return false;
+	u->uidnext = all.uidnext;
+	u->modseq = all.modseq;
+	return true;
+}
+
 bool
 uidlist_tail(struct uidlist *u)
 {
@@ -309,8 +339,12 @@ uidlist_tail(struct uidlist *u)
 	if (len == 0 || len > size - UIDLIST_HEADER || !read_all(u->fd, record, len, size - len) ||
 	    uidlist_parse(u->seed, slice_make(record, len), &r) != len)
 		return false;
+	if (!r.tagged)
+		return tail_by_reading(u);
 	if (r.uidnext > u->uidnext)
 		u->uidnext = r.uidnext;
+	if (r.modseq > u->modseq)
+		u->modseq = r.modseq;
 	return true;
 }
 
@@ -389,9 +423,23 @@ uidlist_append(struct uidlist *u, const struct buf *b)
 		if (ftruncate(u->fd, (off_t)(end + done)) != 0)
 			u->damaged = true;	/* the next who locks cuts it off */
 	}
-	if (u->end == end)
+	if (u->end == end) {
 		u->end += done;
+		u->seen_modseq = u->modseq;
+	}
 	return error;
+}
+
+uint64_t
+uidlist_next_modseq(struct uidlist *u)
+{
+	struct timespec now;
+	uint64_t usec;
+
+	(void)clock_gettime(CLOCK_REALTIME, &now);
+	usec = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+	u->modseq = usec > u->modseq ? usec : u->modseq + 1;
+	return u->modseq;
 }
 
 enum store_error

@@ -40,7 +40,21 @@ enum uidlist_type {
 	UIDLIST_PAST = 3,	/* queue ids of messages that were here; made by compaction */
 	UIDLIST_RECENT = 4,	/* messages from this UID on are \Recent to whoever opens next */
 	UIDLIST_SIZE = 5,	/* the size as CRLF of a message whose name does not tell */
-	UIDLIST_NEXT = 6,	/* only raises UIDNEXT */
+	UIDLIST_NEXT = 6,	/* only raises UIDNEXT and the highest modseq */
+	UIDLIST_FLAGS = 7,	/* the message's file has these letters now */
+	UIDLIST_VANISHED = 8,	/* UIDs that are gone; made by compaction */
+};
+
+/* Of the letters in `upper`: where the file is, and whether its name is another than base:2,LETTERS. */
+#define UIDLIST_LETTERS	((1u << 26) - 1)
+#define UIDLIST_IN_NEW	(1u << 31)
+#define UIDLIST_ODD	(1u << 30)
+
+/* UIDs from, from + 1 ... (n of them) were seen to be gone with that modseq.  n = 0: what
+ * went with modseq or a lower one is not remembered any more. */
+struct uidlist_vanished {
+	uint32_t	from, n;
+	uint64_t	modseq;
 };
 
 struct uidlist_past {
@@ -58,7 +72,13 @@ struct uidlist_record {
 	uint64_t	 size;		/* ADD: octets of the file, 0: not known */
 	uint64_t	 crlf_size;	/* ADD, SIZE: as CRLF, 0: not known */
 	struct slice	 name;		/* ADD: base name; a view into the reader's buffer */
-	struct slice	 past;		/* PAST: packed, uidlist_past_next() */
+	struct slice	 past;		/* PAST: packed, uidlist_past_next(); VANISHED: uidlist_vanished_next() */
+	uint64_t	 modseq;	/* ADD, FLAGS, GONE: of this change; others: the highest so far.
+					 * 1: written before there were any */
+	uint32_t	 upper, lower;	/* ADD, FLAGS: letters of the file's name, UIDLIST_IN_NEW ... */
+	int64_t		 saved;		/* ADD: when it came into this folder, 0: not known */
+	uint64_t	 object;	/* ADD: of the message that this is a copy of, 0: of none */
+	bool		 tagged;	/* has the five fields above */
 };
 
 struct uidlist {
@@ -70,6 +90,9 @@ struct uidlist {
 	uint32_t	 uidvalidity;
 	uint32_t	 uidnext;	/* as far as read */
 	uint32_t	 recent;	/* first UID that is \Recent to the next who opens */
+	uint32_t	 id;		/* with UIDVALIDITY: of the folder (OBJECTID); 0: made before there were any */
+	uint64_t	 modseq;	/* the highest given, as far as known */
+	uint64_t	 seen_modseq;	/* ... in records that were read or appended here */
 	uint64_t	 end;		/* octets read and understood */
 	uint64_t	 synced;	/* known to be durable up to here */
 	bool		 locked;
@@ -108,7 +131,8 @@ void uidlist_skip(struct uidlist *u);
 enum store_error uidlist_lock(struct uidlist *u, bool *replaced);
 void uidlist_unlock(struct uidlist *u);
 
-/* With the lock: set u->uidnext, u->recent is not touched, from the last record alone.  False: read it all. */
+/* With the lock: set u->uidnext and u->modseq, u->recent is not touched, from the last record
+ * alone if it tells.  False: there is damage, read it all. */
 bool uidlist_tail(struct uidlist *u);
 
 /* With the lock, after uidlist_read() said damaged: cut off a torn tail, or drop what is
@@ -123,6 +147,16 @@ enum store_error uidlist_repair(struct uidlist *u, bool *replaced);
 uint32_t uidlist_put_add(struct uidlist *u, struct buf *b, struct slice base, int64_t date,
     uint64_t size, uint64_t crlf_size, bool synced);
 void uidlist_put_gone(struct uidlist *u, struct buf *b, uint32_t uid, int64_t when);
+/* An ADD as r has it, but for its UID, which is given here. */
+uint32_t uidlist_put_new(struct uidlist *u, struct buf *b, const struct uidlist_record *r);
+void uidlist_put_flags(struct uidlist *u, struct buf *b, uint32_t uid, uint32_t upper, uint32_t lower);
+/*
+ * With the lock, after uidlist_tail() or having read all: the modseq of the changes whose
+ * records are composed next; the put functions use u->modseq.  It is the time in
+ * microseconds or, if that is not higher than the last, one more than that: so none is
+ * given twice even when a power cut takes the last records back, which need no sync.
+ */
+uint64_t uidlist_next_modseq(struct uidlist *u);
 void uidlist_put_recent(struct uidlist *u, struct buf *b, uint32_t uid);
 void uidlist_put_size(struct uidlist *u, struct buf *b, uint32_t uid, uint64_t crlf_size);
 enum store_error uidlist_append(struct uidlist *u, const struct buf *b);
@@ -144,8 +178,16 @@ enum store_error uidlist_compact(struct uidlist *u, bool *replaced);
  * of "no" counts only if u->damaged is not set. */
 enum store_error uidlist_knows(struct uidlist *u, struct qid qid, uint32_t rcpt, bool *known);
 
-/* Take the next element off a PAST record's list; false at its end. */
+/* Take the next element off a PAST or VANISHED record's list; false at its end. */
 bool uidlist_past_next(struct slice *past, struct uidlist_past *out);
+bool uidlist_vanished_next(struct slice *packed, struct uidlist_vanished *out);
+
+/*
+ * UIDs gone with a higher modseq than `since`, ascending, joined; free() *out.  *floor: what
+ * went with a modseq up to this is not remembered.  Reads all of the file.
+ */
+enum store_error uidlist_vanished(const struct uidlist *u, uint64_t since, struct uidlist_vanished **out, size_t *n,
+    uint64_t *floor);
 
 /*
  * Pure: one record at the front of bytes.  Its length, or 0 if there is none.

@@ -11,6 +11,23 @@ void uidlist_set32(char *p, uint32_t v);
 size_t uidlist_trailer(const char *p);
 void uidlist_put_record(const struct uidlist *u, struct buf *b, const struct uidlist_record *r);
 void uidlist_put_past(struct buf *packed, const struct uidlist_past *p);
+void uidlist_put_vanished(struct buf *packed, const struct uidlist_vanished *v);
+
+/* uidlist_vanished.c: UIDs that are gone, collected from GONE and VANISHED records. */
+struct vanished_list {
+	struct uidlist_vanished	*at;
+	size_t			 n, cap;
+	uint64_t		 since;		/* only those above are taken */
+	uint64_t		 floor;
+	bool			 failed;	/* no memory */
+};
+void vanished_take(struct vanished_list *v, const struct uidlist_record *r);
+void vanished_put(struct vanished_list *v, uint32_t from, uint32_t n, uint64_t modseq);
+/* Ascending by UID; neighbours joined (any_modseq: though they went at different times, the highest then). */
+void vanished_join(struct vanished_list *v, bool any_modseq);
+/* Forget the oldest, so that at most VANISHED_KEEP stay. */
+void vanished_trim(struct vanished_list *v);
+#define VANISHED_KEEP 16384
 void uidlist_put_header(const struct uidlist *u, char out[UIDLIST_HEADER]);
 bool uidlist_get_header(struct uidlist *u, const char in[UIDLIST_HEADER]);
 

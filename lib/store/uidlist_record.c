@@ -3,10 +3,12 @@
  *	0  u32  CRC-32C of octets 4 and up, begun with the file's seed
  *	4  u16  length of the record, a multiple of 8
  *	6  u8   type
- *	7  u8   bit 0: content was synced by us
+ *	7  u8   bit 0: content was synced by us; bit 1: it is tagged
  *	8  u32  uid
  *	12 u32  UIDNEXT after this record
  *	16      payload, then zeros
+ *	-36     if tagged and an ADD: i64 saved, u64 object
+ *	-20     if tagged: u32 upper, u32 lower, u64 modseq
  *	-4 u16  length again, u16 0x5050: to find the last record from the end
  */
 #include <endian.h>
@@ -103,8 +105,10 @@ parse_payload(struct slice p, struct uidlist_record *r)
 		r->crlf_size = get64(p.ptr);
 		return true;
 	case UIDLIST_PAST:
+	case UIDLIST_VANISHED:
 		r->past = p;
 		return true;
+	case UIDLIST_FLAGS:
 	case UIDLIST_RECENT:
 	case UIDLIST_NEXT:
 		return true;
@@ -112,12 +116,40 @@ parse_payload(struct slice p, struct uidlist_record *r)
 	return true;	/* of a newer version: known to be whole, passed over */
 }
 
+#define SYNCED		1
+#define TAGGED		2
+#define TAGS		16	/* octets */
+#define TAGS_ADD	32
+
+/* Take them off the payload's end. */
+static bool
+parse_tags(struct slice *payload, struct uidlist_record *r)
+{
+	size_t len = r->type == UIDLIST_ADD ? TAGS_ADD : TAGS;
+	const char *p;
+
+	if (payload->len < len)
+		return false;
+	payload->len -= len;
+	p = payload->ptr + payload->len;
+	if (r->type == UIDLIST_ADD) {
+		r->saved = (int64_t)get64(p);
+		r->object = get64(p + 8);
+		p += TAGS_ADD - TAGS;
+	}
+	r->upper = uidlist_get32(p);
+	r->lower = uidlist_get32(p + 4) & UIDLIST_LETTERS;
+	r->modseq = get64(p + 8);
+	return r->modseq != 0 && r->modseq <= INT64_MAX;
+}
+
 size_t
 uidlist_parse(uint32_t seed, struct slice bytes, struct uidlist_record *out)
 {
+	struct slice payload;
 	size_t len;
 
-	*out = (struct uidlist_record){ 0 };
+	*out = (struct uidlist_record){ .modseq = 1 };
 	if (bytes.len < UIDLIST_RECORD_MIN)
 		return 0;
 	len = get16(bytes.ptr + 4);
@@ -127,10 +159,12 @@ uidlist_parse(uint32_t seed, struct slice bytes, struct uidlist_record *out)
 	    crc32c(seed, bytes.ptr + 4, len - 4) != uidlist_get32(bytes.ptr))
 		return 0;
 	out->type = (unsigned char)bytes.ptr[6];
-	out->synced = (bytes.ptr[7] & 1) != 0;
+	out->synced = (bytes.ptr[7] & SYNCED) != 0;
+	out->tagged = (bytes.ptr[7] & TAGGED) != 0;
 	out->uid = uidlist_get32(bytes.ptr + 8);
 	out->uidnext = uidlist_get32(bytes.ptr + 12);
-	if (!parse_payload(slice_sub(bytes, 16, len - 20), out))
+	payload = slice_sub(bytes, 16, len - 20);
+	if ((out->tagged && !parse_tags(&payload, out)) || !parse_payload(payload, out))
 		return 0;
 	return len;
 }
@@ -168,12 +202,19 @@ void
 uidlist_put_record(const struct uidlist *u, struct buf *b, const struct uidlist_record *r)
 {
 	bool add = r->type == UIDLIST_ADD;
-	char *p = begin(b, u, r->type, r->uid, add ? 25 + r->name.len : r->past.len > 0 ? r->past.len : 8);
+	size_t len = add ? 25 + r->name.len + TAGS_ADD : (r->past.len > 0 ? r->past.len : 8) + TAGS;
+	char *p = begin(b, u, r->type, r->uid, len), *tags;
 
 	if (p == NULL)
 		return;
-	p[7] = r->synced;
+	p[7] = (char)((r->synced ? SYNCED : 0) | TAGGED);
+	tags = b->ptr + b->len - 4 - TAGS;
+	uidlist_set32(tags, r->upper);
+	uidlist_set32(tags + 4, r->lower);
+	set64(tags + 8, r->modseq != 0 ? r->modseq : u->modseq);
 	if (add) {
+		set64(tags - 16, (uint64_t)r->saved);
+		set64(tags - 8, r->object);
 		set64(p + 16, (uint64_t)r->when);
 		set64(p + 24, r->size);
 		set64(p + 32, r->crlf_size);
@@ -188,16 +229,29 @@ uidlist_put_record(const struct uidlist *u, struct buf *b, const struct uidlist_
 }
 
 uint32_t
+uidlist_put_new(struct uidlist *u, struct buf *b, const struct uidlist_record *r)
+{
+	struct uidlist_record add = *r;
+
+	add.type = UIDLIST_ADD;
+	add.uid = u->uidnext++;
+	uidlist_put_record(u, b, &add);
+	return add.uid;
+}
+
+void
+uidlist_put_flags(struct uidlist *u, struct buf *b, uint32_t uid, uint32_t upper, uint32_t lower)
+{
+	uidlist_put_record(u, b, &(struct uidlist_record){
+	    .type = UIDLIST_FLAGS, .uid = uid, .upper = upper, .lower = lower });
+}
+
+uint32_t
 uidlist_put_add(struct uidlist *u, struct buf *b, struct slice base, int64_t date,
     uint64_t size, uint64_t crlf_size, bool synced)
 {
-	struct uidlist_record r = {
-		.type = UIDLIST_ADD, .synced = synced, .uid = u->uidnext++, .when = date,
-		.size = size, .crlf_size = crlf_size, .name = base,
-	};
-
-	uidlist_put_record(u, b, &r);
-	return r.uid;
+	return uidlist_put_new(u, b, &(struct uidlist_record){
+	    .synced = synced, .when = date, .size = size, .crlf_size = crlf_size, .name = base });
 }
 
 void
@@ -219,6 +273,7 @@ uidlist_put_size(struct uidlist *u, struct buf *b, uint32_t uid, uint64_t crlf_s
 	    .type = UIDLIST_SIZE, .uid = uid, .crlf_size = crlf_size });
 }
 
+/* Elements of PAST and of VANISHED. */
 #define PAST_OCTETS 16
 
 bool
@@ -244,6 +299,29 @@ uidlist_put_past(struct buf *packed, const struct uidlist_past *p)
 	(void)buf_put(packed, octets, sizeof(octets));
 }
 
+bool
+uidlist_vanished_next(struct slice *packed, struct uidlist_vanished *out)
+{
+	if (packed->len < PAST_OCTETS)
+		return false;
+	out->from = uidlist_get32(packed->ptr);
+	out->n = uidlist_get32(packed->ptr + 4);
+	out->modseq = get64(packed->ptr + 8);
+	*packed = slice_sub(*packed, PAST_OCTETS, packed->len);
+	return out->modseq != 0;
+}
+
+void
+uidlist_put_vanished(struct buf *packed, const struct uidlist_vanished *v)
+{
+	char octets[PAST_OCTETS];
+
+	uidlist_set32(octets, v->from);
+	uidlist_set32(octets + 4, v->n);
+	set64(octets + 8, v->modseq);
+	(void)buf_put(packed, octets, sizeof(octets));
+}
+
 void
 uidlist_put_header(const struct uidlist *u, char out[UIDLIST_HEADER])
 {
@@ -253,6 +331,7 @@ uidlist_put_header(const struct uidlist *u, char out[UIDLIST_HEADER])
 	uidlist_set32(out + 12, u->uidnext);
 	uidlist_set32(out + 16, u->seed);
 	uidlist_set32(out + 20, u->recent);
+	uidlist_set32(out + 24, u->id);
 	uidlist_set32(out + 28, crc32c(0, out, 28));
 }
 
@@ -265,5 +344,6 @@ uidlist_get_header(struct uidlist *u, const char in[UIDLIST_HEADER])
 	u->uidnext = uidlist_get32(in + 12);
 	u->seed = uidlist_get32(in + 16);
 	u->recent = uidlist_get32(in + 20);
+	u->id = uidlist_get32(in + 24);
 	return u->uidvalidity != 0 && u->uidnext != 0;
 }

@@ -65,8 +65,10 @@ struct rewrite {
 	struct live	*at;	/* by ascending UID */
 	size_t		 n, cap;
 	struct buf	 past;	/* packed */
+	struct vanished_list vanished;
 	uint32_t	 today;
 	uint32_t	 uidnext, recent;
+	uint64_t	 modseq;
 	bool		 failed;
 };
 
@@ -115,12 +117,16 @@ rewrite_past(struct rewrite *w, uint64_t qid, uint32_t rcpt, uint32_t day)
 static void
 rewrite_record(struct rewrite *w, const struct uidlist_record *r)
 {
-	struct live *l = r->type == UIDLIST_GONE || r->type == UIDLIST_SIZE ? find_live(w, r->uid) : NULL;
+	struct live *l = r->type == UIDLIST_GONE || r->type == UIDLIST_SIZE || r->type == UIDLIST_FLAGS ?
+	    find_live(w, r->uid) : NULL;
 	struct slice past = r->past;
 	struct uidlist_past p;
 
 	if (r->uidnext > w->uidnext)
 		w->uidnext = r->uidnext;
+	if (r->modseq > w->modseq)
+		w->modseq = r->modseq;
+	vanished_take(&w->vanished, r);
 	if (r->type == UIDLIST_ADD)
 		rewrite_add(w, r);
 	else if (r->type == UIDLIST_RECENT && r->uid > w->recent)
@@ -129,6 +135,11 @@ rewrite_record(struct rewrite *w, const struct uidlist_record *r)
 		l->gone = r->when > 0 ? r->when : 1;
 	else if (r->type == UIDLIST_SIZE && l != NULL)
 		l->r.crlf_size = r->crlf_size;
+	else if (r->type == UIDLIST_FLAGS && l != NULL) {
+		l->r.upper = r->upper;
+		l->r.lower = r->lower;
+		l->r.modseq = r->modseq;
+	}
 	while (r->type == UIDLIST_PAST && uidlist_past_next(&past, &p))
 		rewrite_past(w, p.qid, p.rcpt, p.day);
 }
@@ -160,6 +171,30 @@ rewrite_read(const struct uidlist *u, struct slice file, struct rewrite *w)
 }
 
 static void
+compose_vanished(const struct uidlist *u, struct rewrite *w, struct buf *out)
+{
+	struct buf packed;
+	struct slice rest;
+
+	vanished_join(&w->vanished, false);
+	vanished_trim(&w->vanished);
+	buf_init(&packed, (VANISHED_KEEP + 2) * 16);
+	if (w->vanished.floor > 0)
+		uidlist_put_vanished(&packed, &(struct uidlist_vanished){ .modseq = w->vanished.floor });
+	for (size_t i = 0; i < w->vanished.n; i++)
+		uidlist_put_vanished(&packed, &w->vanished.at[i]);
+	w->failed |= packed.full;
+	rest = buf_slice_of(&packed);
+	while (rest.len > 0) {
+		struct slice some = slice_sub(rest, 0, 1000 * 16);
+
+		uidlist_put_record(u, out, &(struct uidlist_record){ .type = UIDLIST_VANISHED, .past = some });
+		rest = slice_sub(rest, some.len, rest.len);
+	}
+	buf_clear(&packed);
+}
+
+static void
 compose(const struct uidlist *u, struct rewrite *w, struct buf *out)
 {
 	struct slice past;
@@ -180,34 +215,44 @@ compose(const struct uidlist *u, struct rewrite *w, struct buf *out)
 		uidlist_put_record(u, out, &(struct uidlist_record){ .type = UIDLIST_PAST, .past = some });
 		past = slice_sub(past, some.len, past.len);
 	}
+	compose_vanished(u, w, out);
+	/* The last record tells the highest modseq. */
+	uidlist_put_record(u, out, &(struct uidlist_record){ .type = UIDLIST_NEXT });
 }
 
 enum store_error
 uidlist_rewrite(struct uidlist *u)
 {
-	struct rewrite w = { .today = (uint32_t)(time(NULL) / 86400), .uidnext = u->uidnext, .recent = u->recent };
+	struct rewrite w = {
+		.today = (uint32_t)(time(NULL) / 86400), .uidnext = u->uidnext, .recent = u->recent, .modseq = u->modseq,
+	};
 	struct uidlist fresh = *u;
 	struct slice file;
 	struct buf out;
 	enum store_error error = map_file(u, &file);
+	bool whole;
 
 	if (error != STORE_OK)
 		return error;
 	buf_init(&w.past, file.len);
-	buf_init(&out, file.len * 2 + 4096);
-	(void)rewrite_read(u, file, &w);
+	buf_init(&out, file.len * 2 + 4096 + VANISHED_KEEP * 24);
+	whole = rewrite_read(u, file, &w);
+	fresh.modseq = w.modseq;
+	if (!whole)	/* a message whose record is lost gets another UID: its old one vanishes now */
+		w.vanished.floor = uidlist_next_modseq(&fresh);
 	if (getrandom(&fresh.seed, sizeof(fresh.seed), 0) != (ssize_t)sizeof(fresh.seed))
 		fresh.seed = u->seed + 1;
 	fresh.uidnext = w.uidnext;
 	fresh.recent = w.recent;
 	compose(&fresh, &w, &out);
-	if (w.failed || w.past.full || out.full)
+	if (w.failed || w.vanished.failed || w.past.full || out.full)
 		error = STORE_MEMORY;
 	else
 		error = uidlist_write_new(&fresh, &out, true);
 	buf_clear(&w.past);
 	buf_clear(&out);
 	free(w.at);
+	free(w.vanished.at);
 	unmap_file(file);
 	return error;
 }

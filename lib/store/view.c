@@ -27,12 +27,16 @@ take_add(struct reader *rd, const struct uidlist_record *r)
 	struct msg *m, *older;
 
 	/* Known, or left out of this view before: a UID below the last cannot come into it. */
-	if (f->m > 0 && r->uid <= f->msg[f->m - 1].pub.uid)
+	if (f->m > 0 && r->uid <= f->msg[f->m - 1].pub.uid) {
+		m = view_uid(f, r->uid);	/* of a file made anew: with the letters it has now */
+		rd->failed |= m != NULL && !m->dead && view_take_flags(f, m, r) != STORE_OK;
 		return;
+	}
 	older = view_find(f, r->name);
 	if (older != NULL) {
 		view_forget(f, older);	/* the name was given a new UID */
 		older->noted = true;
+		older->known_modseq = r->modseq - 1;
 	}
 	m = view_add(f, r->uid, r->name);
 	if (m == NULL) {
@@ -44,6 +48,11 @@ take_add(struct reader *rd, const struct uidlist_record *r)
 	m->date = r->when;
 	m->size = r->size;
 	m->crlf_size = r->crlf_size;
+	m->pub.modseq = r->modseq;
+	m->noted_upper = r->upper;
+	m->noted_lower = r->lower;
+	m->saved = r->saved;
+	m->object = r->object;
 }
 
 static void
@@ -54,6 +63,10 @@ take_record(void *ctx, const struct uidlist_record *r)
 
 	if (r->type == UIDLIST_ADD) {
 		take_add(rd, r);
+	} else if (r->type == UIDLIST_FLAGS) {
+		m = view_uid(rd->f, r->uid);
+		if (m != NULL && !m->dead)
+			rd->failed |= view_take_flags(rd->f, m, r) != STORE_OK;
 	} else if (r->type == UIDLIST_GONE || r->type == UIDLIST_SIZE) {
 		m = view_uid(rd->f, r->uid);
 		if (m == NULL)
@@ -62,6 +75,8 @@ take_record(void *ctx, const struct uidlist_record *r)
 			m->crlf_size = r->crlf_size;
 			return;
 		}
+		if (!m->dead)
+			m->known_modseq = r->modseq - 1;
 		view_forget(rd->f, m);
 		m->noted = true;
 	}

@@ -154,7 +154,7 @@ view_add(struct store_folder *f, uint32_t uid, struct slice base)
 	m = &f->msg[f->m++];
 	*m = (struct msg){
 		.pub.uid = uid, .base_at = (uint32_t)(f->names.len - base.len), .base_len = (uint8_t)base.len,
-		.date = NO_DATE, .absent = true, .late = true,
+		.date = NO_DATE, .absent = true, .late = true, .pub.modseq = 1,
 	};
 	*slot(f, base) = f->m;
 	return m;
@@ -169,6 +169,8 @@ view_forget(struct store_folder *f, struct msg *m)
 		return;
 	free_slot = (uint32_t)(slot(f, view_base(f, m)) - f->hash);
 	m->dead = m->pub.gone = true;
+	if (m->known_modseq == 0)
+		m->known_modseq = f->box.uids.seen_modseq;
 	f->some_gone = true;
 	/* Open addressing: what stands behind may have to move up. */
 	for (i = (free_slot + 1) & (f->hash_size - 1); f->hash[i] != 0; i = (i + 1) & (f->hash_size - 1)) {
@@ -265,7 +267,6 @@ view_set_file(struct store_folder *f, struct msg *m, enum msg_where where, struc
 	struct maildir_name name;
 	char *odd = NULL;
 
-	(void)f;
 	if (!maildir_parse(file, &name))
 		return STORE_NAME;
 	if (where == IN_NEW ? name.base.len != file.len : !name.canonical) {
@@ -279,5 +280,6 @@ view_set_file(struct store_folder *f, struct msg *m, enum msg_where where, struc
 	m->upper = name.upper;
 	m->pub.flags = (uint8_t)((m->pub.flags & STORE_RECENT) | maildir_flags(name.upper) | m->unsaved);
 	m->pub.keywords = name.lower;
+	f->some_unnoted |= !view_is_noted(m);
 	return STORE_OK;
 }

@@ -24,6 +24,7 @@ clean_up(void)
 
 struct state {
 	uint32_t	highest;	/* UID seen */
+	uint64_t	modseq;		/* highest seen */
 };
 
 static void
@@ -37,6 +38,10 @@ take(void *ctx, const struct uidlist_record *r)
 		s->highest = r->uid;
 	if (r->type == UIDLIST_ADD && (r->name.len == 0 || r->name.len > 255))
 		abort();
+	if (r->modseq == 0 || r->modseq > INT64_MAX)
+		abort();
+	if (r->modseq > s->modseq)
+		s->modseq = r->modseq;
 	while (uidlist_past_next(&past, &p))
 		;
 }
@@ -57,13 +62,15 @@ write_file(const uint8_t *data, size_t size)
 	while (size > 2) {
 		size_t len = data[1] < size - 2 ? data[1] : size - 2;
 		struct uidlist_record r = {
-			.type = data[0] % 8 == 0 ? UIDLIST_ADD : (enum uidlist_type)(data[0] % 8),
+			.type = data[0] % 9 == 0 ? UIDLIST_ADD : (enum uidlist_type)(data[0] % 9),
 			.uid = data[0] >> 3, .name = slice_make(data + 2, len), .crlf_size = len,
 		};
 
 		u.uidnext += data[0] & 1;
-		if (r.type == UIDLIST_PAST)
+		if (r.type == UIDLIST_PAST || r.type == UIDLIST_VANISHED)
 			r.past = r.name;
+		else if (len >= 8)
+			memcpy(&r.modseq, data + 2, 8);
 		if (data[0] == 255 || len == 0)
 			(void)buf_put(&b, data + 2, len);
 		else
@@ -94,6 +101,9 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct state s = { 0 }, again = { 0 };
+	struct uidlist_vanished *gone;
+	uint64_t floor;
+	size_t n;
 	struct uidlist u;
 	struct buf b;
 	bool replaced, known;
@@ -125,6 +135,13 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	uidlist_close(&u);
 	if (uidlist_open(&u, dir) != STORE_OK || uidlist_read(&u, take, &again) != STORE_OK || u.damaged)
 		abort();
+	if (u.modseq < s.modseq || uidlist_vanished(&u, 0, &gone, &n, &floor) != STORE_OK)
+		abort();
+	for (size_t i = 1; i < n; i++) {
+		if (gone[i].from <= gone[i - 1].from + (gone[i - 1].n - 1))
+			abort();
+	}
+	free(gone);
 	if (u.uidnext <= again.highest && u.uidnext != UINT32_MAX)
 		abort();
 	uidlist_close(&u);
