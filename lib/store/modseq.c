@@ -21,7 +21,7 @@ view_is_noted(const struct msg *m)
 enum store_error
 view_take_flags(struct store_folder *f, struct msg *m, const struct uidlist_record *r)
 {
-	bool agreed = view_is_noted(m) && m->unsaved == 0, visible = (uint32_t)(m - f->msg) < f->n;
+	bool agreed = view_is_noted(m) && m->unsaved == 0;
 	char file[MAILDIR_NAME_MAX + 1];
 
 	if (!r->tagged || r->modseq <= m->pub.modseq)
@@ -32,8 +32,7 @@ view_take_flags(struct store_folder *f, struct msg *m, const struct uidlist_reco
 	m->pending = false;
 	if (view_is_noted(m))
 		return STORE_OK;
-	if (visible)
-		m->changed = f->some_changed = true;
+	view_changes(f, m);
 	/* Without a change of our own it is what the file is called now; else a look tells. */
 	f->dirty = true;
 	if (agreed && !m->absent && m->odd == NULL && (r->upper & (UIDLIST_IN_NEW | UIDLIST_ODD)) == 0 &&

@@ -65,7 +65,6 @@ static enum store_error
 take_file(struct scanner *sc, struct msg *m, const char *file, const struct maildir_name *name)
 {
 	struct store_folder *f = sc->f;
-	bool visible = (uint32_t)(m - f->msg) < f->n;
 
 	if (!m->absent) {
 		if (!same_file(f, m, sc->where, file) && !put_stray(&sc->doubles, file, sc->where))
@@ -73,9 +72,9 @@ take_file(struct scanner *sc, struct msg *m, const char *file, const struct mail
 		return STORE_OK;
 	}
 	m->absent = m->late = false;
-	if (visible && ((((maildir_flags(name->upper) | m->unsaved) ^ m->pub.flags) & STORE_FLAGS_IMAP) != 0 ||
-	    m->pub.keywords != name->lower))
-		m->changed = f->some_changed = true;
+	if ((((maildir_flags(name->upper) | m->unsaved) ^ m->pub.flags) & STORE_FLAGS_IMAP) != 0 ||
+	    m->pub.keywords != name->lower)
+		view_changes(f, m);
 	/* Nearly always it is called what it was called. */
 	if (m->where == sc->where && m->odd == NULL && same_letters(m, name) &&
 	    (m->where == IN_NEW ? name->base.len == strlen(file) : name->canonical))
@@ -214,10 +213,12 @@ settle_doubles(struct scanner *sc)
 
 		if (m == NULL)
 			continue;
-		if (has_file(f, m))
+		if (has_file(f, m)) {
 			separate(f, m, file, d->where);
-		else if (view_set_file(f, m, d->where, slice_of(file)) == STORE_OK)
-			m->changed = f->some_changed = true;
+		} else {
+			view_changes(f, m);
+			(void)view_set_file(f, m, d->where, slice_of(file));
+		}
 		f->dirty = true;
 	}
 }

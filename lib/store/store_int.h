@@ -179,7 +179,9 @@ struct msg {
 	bool		late;		/* a candidate whose record came after the last scan began */
 	bool		dead;		/* its file is gone, or its name has another UID now; not in the hash */
 	bool		noted;		/* the index knows that it is gone */
-	bool		changed;	/* flags: to be reported by refresh */
+	bool		changed;	/* flags: to be reported by refresh, if they are not those of before: */
+	uint8_t		told_flags;
+	uint32_t	told_keywords;
 	bool		 pending;	/* view_note(): its record is to be written */
 	uint32_t	 noted_upper, noted_lower; /* letters that the index knows */
 	uint64_t	 known_modseq;	/* gone: what the index said before it knew that */
@@ -218,6 +220,8 @@ struct msg *view_uid(const struct store_folder *f, uint32_t uid);
 struct msg *view_add(struct store_folder *f, uint32_t uid, struct slice base);
 /* Its name may get another UID: out of the hash, dead. */
 void view_forget(struct store_folder *f, struct msg *m);
+/* Before flags change that the view's owner knows: refresh will tell. */
+void view_changes(struct store_folder *f, struct msg *m);
 /* Take out messages [from, m) for which drop() says so. */
 bool view_remove(struct store_folder *f, uint32_t from, bool (*drop)(const struct msg *m));
 void view_clear(struct store_folder *f);

@@ -325,6 +325,8 @@ tell_flags(struct store_folder *f, const struct store_changes *c)
 		if (!f->msg[i].changed)
 			continue;
 		f->msg[i].changed = false;
+		if (f->msg[i].pub.flags == f->msg[i].told_flags && f->msg[i].pub.keywords == f->msg[i].told_keywords)
+			continue;	/* there and back */
 		if (c->flags != NULL && !f->msg[i].pub.gone)
 			c->flags(c->ctx, i + 1);
 	}

@@ -183,6 +183,16 @@ view_forget(struct store_folder *f, struct msg *m)
 	f->hash[free_slot] = 0;
 }
 
+void
+view_changes(struct store_folder *f, struct msg *m)
+{
+	if (m->changed || (uint32_t)(m - f->msg) >= f->n)
+		return;
+	m->changed = f->some_changed = true;
+	m->told_flags = m->pub.flags;
+	m->told_keywords = m->pub.keywords;
+}
+
 /* Names of messages that are no more take memory until this. */
 static bool
 pack_names(struct store_folder *f)
