@@ -32,16 +32,32 @@ result_new(struct imap_session *s, enum store_error error, const char *what, con
 	return result(s, error, what, done);
 }
 
+/* IMAP4rev2: what a new mailbox is called, if that is not what the client said (RFC 9051 section 6.3.4). */
+static void
+tell_name(struct imap_session *s, struct slice name, struct slice said)
+{
+	char canonical[STORE_NAME_MAX + 1];
+
+	drop_separator(&said);
+	if (store_name_check(name, false, canonical))
+		imap_put_opened(s, slice_of(canonical), said, false);
+}
+
 /* RFC 3501 section 6.3.3. */
 enum imap_step
 cmd_create(struct imap_session *s, struct imap_in *in)
 {
 	struct slice name;
 
+	enum store_error error;
+
 	if (!parse_one(in, &name))
 		return imap_bad_args(s, in);
 	drop_separator(&name);
-	return result_new(s, store_create(s->setup.store, name), "create", "Mailbox created");
+	error = store_create(s->setup.store, name);
+	if (error == STORE_OK)
+		tell_name(s, name, in->said);
+	return result_new(s, error, "create", "Mailbox created");
 }
 
 /* Is name the selected folder, or a level above it? */
@@ -88,6 +104,8 @@ cmd_rename(struct imap_session *s, struct imap_in *in)
 	drop_separator(&to);
 	selected = holds_selected(s, from) && !slice_is(from, "INBOX");
 	error = store_rename(s->setup.store, from, to);
+	if (error == STORE_OK)
+		tell_name(s, to, in->said);
 	if (error == STORE_OK && selected)
 		imap_unselect(s);
 	return result_new(s, error, "rename", "Mailbox renamed");

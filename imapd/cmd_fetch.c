@@ -59,6 +59,9 @@ gather(struct imap_session *s, struct fetch *f, uint32_t seq, struct facts *fact
 	*facts = (struct facts){ 0 };
 	if (f->what.section_n > 0 || (f->what.atts & ATTS_CONTENT) != 0)
 		error = m->gone ? STORE_GONE : imap_message_open(&s->message, s->folder, seq);
+	for (size_t i = 0; error == STORE_OK && i < f->what.section_n; i++)
+		if (f->what.section[i].spelling >= SPELL_BINARY && !imap_message_decodable(&s->message, &f->what.section[i]))
+			error = STORE_CANNOT;
 	if (error == STORE_OK && (f->what.atts & ATT_INTERNALDATE) != 0)
 		error = store_message_date(s->folder, seq, &facts->date);
 	if (error == STORE_OK && (f->what.atts & ATT_RFC822_SIZE) != 0)
@@ -127,7 +130,10 @@ put_items(struct imap_session *s, struct fetch *f, const struct facts *facts, bo
 		imap_put_number(&s->out, m->uid);
 	}
 	if ((atts & ATT_FLAGS) != 0 || facts->seen)
-		imap_put_flags(item(s, any), s->folder, m);
+		{
+		(void)item(s, any);
+		imap_put_flags(s, m);
+	}
 	if ((atts & ATT_INTERNALDATE) != 0) {
 		(void)buf_text(item(s, any), "INTERNALDATE ");
 		imap_put_date_time(&s->out, facts->date);
@@ -202,14 +208,13 @@ put_section_name(struct buf *out, const struct imap_section *sec)
 		[PART_HEADER] = "HEADER", [PART_TEXT] = "TEXT", [PART_MIME] = "MIME",
 	};
 	static const char *const spellings[] = {
+		[SPELL_BODY] = "BODY[", [SPELL_BINARY] = "BINARY[", [SPELL_BINARY_SIZE] = "BINARY.SIZE[",
 		[SPELL_RFC822] = "RFC822 ", [SPELL_RFC822_HEADER] = "RFC822.HEADER ", [SPELL_RFC822_TEXT] = "RFC822.TEXT ",
 	};
 
-	if (sec->spelling != SPELL_BODY) {
-		(void)buf_text(out, spellings[sec->spelling]);
+	(void)buf_text(out, spellings[sec->spelling]);
+	if (sec->spelling >= SPELL_RFC822 && sec->spelling <= SPELL_RFC822_TEXT)
 		return;
-	}
-	(void)buf_text(out, "BODY[");
 	for (size_t i = 0; i < sec->number_n; i++) {
 		if (i > 0)
 			(void)buf_char(out, '.');
@@ -235,17 +240,30 @@ static void
 begin_section(struct imap_session *s, struct fetch *f)
 {
 	const struct imap_section *sec = &f->what.section[f->section];
-	struct slice octets;
+	struct slice octets = { 0 };
+	bool there;
 
 	if (f->section++ > 0)
 		(void)buf_char(&s->out, ' ');
 	put_section_name(&s->out, sec);
-	if (!imap_message_section(&s->message, sec, &f->fields, &octets)) {
+	if (sec->spelling >= SPELL_BINARY) {
+		there = imap_message_binary(&s->message, sec, &octets) == STORE_OK;
+		f->work += octets.len;
+	} else
+		there = imap_message_section(&s->message, sec, &f->fields, &octets);
+	if (sec->spelling == SPELL_BINARY_SIZE) {
+		imap_put_number(&s->out, octets.len);
+		return;
+	}
+	if (!there) {
 		(void)buf_text(&s->out, "NIL");
 		return;
 	}
 	if (sec->partial)
 		octets = slice_sub(octets, sec->offset, sec->count);
+	/* literal8, where a literal may not say it. */
+	if (sec->spelling == SPELL_BINARY && slice_find(octets, '\0') != octets.len)
+		(void)buf_char(&s->out, '~');
 	(void)buf_char(&s->out, '{');
 	imap_put_number(&s->out, octets.len);
 	(void)buf_text(&s->out, "}\r\n");
@@ -268,6 +286,8 @@ finished(struct imap_session *s, const struct fetch *f)
 	/* A UID that is not there is passed over (section 6.4.8). */
 	if (f->error == STORE_OK || (f->error == STORE_GONE && f->walk.uid))
 		return imap_ok(s, "Fetched");
+	if (f->error == STORE_CANNOT)
+		return imap_no(s, "[UNKNOWN-CTE] A part is in an encoding that is not known");
 	return imap_no_store(s, f->error, "fetch");
 }
 

@@ -50,6 +50,12 @@ cmd_search(struct imap_session *s, struct imap_in *in)
 		return imap_no(s, "[UNAVAILABLE] Out of memory");
 	if (!imap_parse_space(in) || !imap_parse_search(in, &cmd))
 		return imap_bad_args(s, in);
+	/* RFC 6855 section 3: no charset where all is UTF-8. */
+	if ((s->enabled & ENABLED_UTF8) != 0 && cmd.charset.len > 0)
+		return imap_bad(s, "No CHARSET after ENABLE UTF8=ACCEPT");
+	/* RFC 9051 section 6.4.4: always ESEARCH. */
+	if ((s->enabled & ENABLED_REV2) != 0 && (cmd.returns.bits & RESULT_GIVEN) == 0)
+		cmd.returns.bits = RESULT_GIVEN | RESULT_ALL;
 	x->result = (struct imap_result){ .name = "SEARCH", .returns = cmd.returns };
 	s->run.state = x;
 	s->run.end = search_end;

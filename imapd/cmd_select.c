@@ -9,8 +9,9 @@ put_selected(struct imap_session *s)
 
 	imap_put_folder_flags(s);
 	(void)buf_fmt(&s->out, "* %u EXISTS\r\n", store_folder_count(f));
-	(void)buf_fmt(&s->out, "* %u RECENT\r\n", store_folder_recent(f));
-	if (unseen != 0)
+	if ((s->enabled & ENABLED_REV2) == 0)
+		(void)buf_fmt(&s->out, "* %u RECENT\r\n", store_folder_recent(f));
+	if (unseen != 0 && (s->enabled & ENABLED_REV2) == 0)
 		(void)buf_fmt(&s->out, "* OK [UNSEEN %u] First unseen\r\n", unseen);
 	(void)buf_fmt(&s->out, "* OK [UIDVALIDITY %u] UIDs valid\r\n", store_folder_uidvalidity(f));
 	(void)buf_fmt(&s->out, "* OK [UIDNEXT %u] Predicted next UID\r\n", store_folder_uidnext(f));
@@ -25,6 +26,8 @@ select_folder(struct imap_session *s, struct imap_in *in, bool readonly)
 
 	if (!imap_parse_space(in) || !imap_parse_mailbox(in, &name) || !imap_parse_end(in))
 		return imap_bad_args(s, in);
+	if (s->folder != NULL && (s->enabled & ENABLED_REV2) != 0)
+		(void)buf_text(&s->out, "* OK [CLOSED] Previous mailbox closed\r\n");
 	imap_unselect(s);
 	s->folder = store_folder_open(s->setup.store, name, readonly, &error);
 	if (s->folder == NULL)
@@ -32,6 +35,7 @@ select_folder(struct imap_session *s, struct imap_in *in, bool readonly)
 	s->readonly = readonly;
 	s->state = STATE_SELECTED;
 	put_selected(s);
+	imap_put_opened(s, slice_of(store_folder_name(s->folder)), in->said, true);
 	return imap_ok(s, readonly ? "[READ-ONLY] Mailbox examined" : "[READ-WRITE] Mailbox selected");
 }
 

@@ -41,17 +41,34 @@ cmd_logout(struct imap_session *s, struct imap_in *in)
 	return imap_ok(s, "Logged out");
 }
 
-/* RFC 5161.  No extension here needs enabling, so none is named in the answer. */
+static const struct {
+	const char		*name;
+	enum imap_enabled	 bit;
+} enablers[] = {
+	{ "IMAP4rev2",		ENABLED_REV2 },
+	{ "UTF8=ACCEPT",	ENABLED_UTF8 },
+};
+
+/* RFC 5161.  What is not known, or needs no enabling, is passed over. */
 enum imap_step
 cmd_enable(struct imap_session *s, struct imap_in *in)
 {
 	struct slice name;
+	unsigned bits = 0;
 
 	do {
 		if (!imap_parse_space(in) || !imap_parse_atom(in, &name))
 			return imap_bad_args(s, in);
+		for (size_t i = 0; i < LEN(enablers); i++)
+			if (slice_ieq(name, enablers[i].name))
+				bits |= enablers[i].bit;
 	} while (!imap_at_end(in));
-	(void)buf_text(&s->out, "* ENABLED\r\n");
+	s->enabled |= bits;
+	(void)buf_text(&s->out, "* ENABLED");
+	for (size_t i = 0; i < LEN(enablers); i++)
+		if ((bits & enablers[i].bit) != 0)
+			(void)buf_fmt(&s->out, " %s", enablers[i].name);
+	(void)buf_text(&s->out, "\r\n");
 	return imap_ok(s, "Enabled what there is");
 }
 

@@ -29,6 +29,8 @@ static const struct imap_cmd cmds[] = {
 	{ "STORE",	 IN_SELECTED,	TELL_NO_EXPUNGE,	cmd_store },
 	{ "COPY",	 IN_SELECTED,	TELL_ALL,		cmd_copy },
 	{ "ENABLE",	 IN_ANY,	TELL_ALL,		cmd_enable },	/* RFC 5161 */
+	{ "GETQUOTA",	 IN_ANY,	TELL_ALL,		cmd_getquota },	/* RFC 9208 */
+	{ "GETQUOTAROOT", IN_ANY,	TELL_ALL,		cmd_getquotaroot },
 	{ "ID",		 IN_ANY,	TELL_ALL,		cmd_id },	/* RFC 2971 */
 	{ "IDLE",	 IN_ANY,	TELL_ALL,		cmd_idle },	/* RFC 2177 */
 	{ "MOVE",	 IN_SELECTED,	TELL_ALL,		cmd_move },	/* RFC 6851 */

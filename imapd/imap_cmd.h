@@ -39,6 +39,8 @@ enum imap_step cmd_enable(struct imap_session *s, struct imap_in *in);
 enum imap_step cmd_examine(struct imap_session *s, struct imap_in *in);
 enum imap_step cmd_expunge(struct imap_session *s, struct imap_in *in);
 enum imap_step cmd_fetch(struct imap_session *s, struct imap_in *in);
+enum imap_step cmd_getquota(struct imap_session *s, struct imap_in *in);
+enum imap_step cmd_getquotaroot(struct imap_session *s, struct imap_in *in);
 enum imap_step cmd_id(struct imap_session *s, struct imap_in *in);
 enum imap_step cmd_idle(struct imap_session *s, struct imap_in *in);
 enum imap_step cmd_list(struct imap_session *s, struct imap_in *in);
@@ -60,9 +62,10 @@ enum imap_step cmd_unselect(struct imap_session *s, struct imap_in *in);
 enum imap_step cmd_unsubscribe(struct imap_session *s, struct imap_in *in);
 
 /*
- * APPEND's message comes as a literal while the line is being read: tell the
- * verb.  begin: args behind "APPEND", up to the announcement of the literal of
- * that many octets; false: s->reply says why not, and the literal is refused.
+ * APPEND's messages come as literals while the line is being read: tell the
+ * verb.  begin: args behind "APPEND", or (s->run.state is set) behind the message
+ * before, up to the announcement of the literal of that many octets; false:
+ * s->reply says why not, and the literal is refused.
  */
 bool cmd_append_begin(struct imap_session *s, struct imap_in *in, uint64_t octets);
 void cmd_append_chunk(struct imap_session *s, struct slice octets);

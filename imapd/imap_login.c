@@ -63,7 +63,7 @@ login_start(void *state, const struct login_facts *facts)
 static void
 put_capabilities(const struct imap_login *l, struct buf *out)
 {
-	(void)buf_text(out, "CAPABILITY IMAP4rev1 LITERAL+ SASL-IR ID ENABLE IDLE");
+	(void)buf_text(out, "CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE IDLE");
 	if (l->facts.starttls)
 		(void)buf_text(out, " STARTTLS");
 	(void)buf_text(out, l->facts.tls ? " AUTH=PLAIN" : " LOGINDISABLED");

@@ -31,6 +31,7 @@ imap_message_close(struct imap_message *m)
 		mime_clear(&m->mime);
 	if (m->uid != 0)
 		store_content_close(&m->content);
+	buf_clear(&m->binary);
 	*m = (struct imap_message){ 0 };
 }
 
@@ -121,4 +122,53 @@ imap_message_section(struct imap_message *m, const struct imap_section *s, struc
 		break;
 	}
 	return true;
+}
+
+static const struct mime_part *
+binary_part(struct imap_message *m, const struct imap_section *s, uint32_t *at)
+{
+	const struct mime *mime = imap_message_mime(m);
+
+	*at = mime == NULL ? MIME_NONE : mime_part_at(mime, s->number, s->number_n);
+	return *at == MIME_NONE ? NULL : &mime->part[*at];
+}
+
+bool
+imap_message_decodable(struct imap_message *m, const struct imap_section *s)
+{
+	const struct mime_part *p;
+	uint32_t at;
+
+	if (s->number_n == 0)
+		return true;
+	p = binary_part(m, s, &at);
+	return p == NULL || p->kind != MIME_LEAF || p->encoding != MIME_OTHER;
+}
+
+enum store_error
+imap_message_binary(struct imap_message *m, const struct imap_section *s, struct slice *out)
+{
+	const struct mime_part *p;
+	uint32_t at;
+
+	if (s->number_n == 0) {
+		*out = m->text;
+		return STORE_OK;
+	}
+	p = binary_part(m, s, &at);
+	if (p == NULL)
+		return STORE_NONEXISTENT;
+	*out = p->body;
+	if (p->kind != MIME_LEAF || (p->encoding != MIME_BASE64 && p->encoding != MIME_QUOTED_PRINTABLE))
+		return p->kind == MIME_LEAF && p->encoding == MIME_OTHER ? STORE_CANNOT : STORE_OK;
+	if (m->binary_part != at + 1) {
+		m->binary_part = 0;
+		buf_clear(&m->binary);
+		buf_init(&m->binary, p->body.len + 64);
+		if (!mime_decode(p->encoding, p->body, &m->binary))
+			return STORE_MEMORY;
+		m->binary_part = at + 1;
+	}
+	*out = buf_slice_of(&m->binary);
+	return STORE_OK;
 }

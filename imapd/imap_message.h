@@ -21,6 +21,8 @@ struct imap_message {
 	struct store_content	 content;	/* owns the text */
 	bool			 parsed;	/* mime is filled in */
 	struct mime		 mime;
+	struct buf		 binary;	/* a part decoded, for BINARY; kept while it is fetched by pieces */
+	uint32_t		 binary_part;	/* which one + 1; 0: none */
 };
 
 /* Open a message of the view, closing another; the same one is kept as it is. */
@@ -36,5 +38,14 @@ const struct mime *imap_message_mime(struct imap_message *m);
  * no such part (NIL).
  */
 bool imap_message_section(struct imap_message *m, const struct imap_section *s, struct buf *fields, struct slice *out);
+
+/*
+ * BINARY[section] (RFC 3516): the part decoded; multipart, message and the whole
+ * are as they are.  STORE_CANNOT: its encoding is not known; STORE_NONEXISTENT:
+ * there is no such part.
+ */
+enum store_error imap_message_binary(struct imap_message *m, const struct imap_section *s, struct slice *out);
+/* Can it be decoded, as far as can be seen without doing it? */
+bool imap_message_decodable(struct imap_message *m, const struct imap_section *s);
 
 #endif

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <uninorm.h>
+#include <unistr.h>
 
 #include "imap_write.h"
 #include "store/store.h"
@@ -31,7 +32,7 @@ imap_name_normal(struct imap_pool *pool, struct slice utf8, struct slice *out)
 
 	if (utf8.len == 0)
 		return keep(pool, "", 0, out);
-	if (utf8.len > NAME_MAX_OCTETS)
+	if (utf8.len > NAME_MAX_OCTETS || u8_check((const uint8_t *)utf8.ptr, utf8.len) != NULL)
 		return false;
 	text = u8_normalize(UNINORM_NFC, (const uint8_t *)utf8.ptr, utf8.len, NULL, &len);
 	if (text == NULL)

@@ -244,6 +244,7 @@ imap_parse_mailbox(struct imap_in *in, struct slice *out)
 {
 	if (!imap_parse_astring(in, out))
 		return false;
+	in->said = *out;
 	if (slice_ieq(*out, "INBOX"))
 		*out = SLICE("INBOX");
 	if (in->utf8 && !imap_name_in(in->pool, *out, out))
@@ -366,13 +367,14 @@ imap_parse_id(struct imap_in *in)
 	return imap_parse_end(in);
 }
 
+/* append-message: SP [flags SP] [date SP] and the announcement of the literal. */
 bool
-imap_parse_append(struct imap_in *in, struct imap_append *out)
+imap_parse_append_more(struct imap_in *in, struct imap_append *out)
 {
 	struct imap_literal literal;
 
-	*out = (struct imap_append){ 0 };
-	if (!imap_parse_space(in) || !imap_parse_mailbox(in, &out->mailbox) || !imap_parse_space(in))
+	*out = (struct imap_append){ .mailbox = out->mailbox };
+	if (!imap_parse_space(in))
 		return false;
 	if (in->rest.len > 0 && in->rest.ptr[0] == '(' &&
 	    (!imap_parse_flag_list(in, &out->flags) || !imap_parse_space(in)))
@@ -382,12 +384,23 @@ imap_parse_append(struct imap_in *in, struct imap_append *out)
 			return false;
 		out->has_date = true;
 	}
+	out->utf8 = slice_iprefix(&in->rest, "UTF8 (");
+	out->binary = imap_take_char(in, '~');
+	if (out->utf8 && !out->binary)
+		return imap_in_error(in, "literal8 expected");
 	if (in->rest.len == 0 || in->rest.ptr[0] != '{' ||
 	    imap_parse_literal_end(slice_trim(in->rest), &literal) != LITERAL_OK)
 		return imap_in_error(in, "Message literal expected");
 	if (slice_find(in->rest, '}') + 1 != slice_trim(in->rest).len)
 		return imap_in_error(in, "Unexpected arguments");
 	return true;
+}
+
+bool
+imap_parse_append(struct imap_in *in, struct imap_append *out)
+{
+	*out = (struct imap_append){ 0 };
+	return imap_parse_space(in) && imap_parse_mailbox(in, &out->mailbox) && imap_parse_append_more(in, out);
 }
 
 enum imap_literal_is

@@ -24,6 +24,7 @@ struct imap_in {
 	struct imap_pool	*pool;	/* borrowed */
 	const char		*error;	/* static text; NULL: no complaint so far */
 	bool			 utf8;	/* mailbox names come in UTF-8 */
+	struct slice		 said;	/* the mailbox name that was parsed last, as it came */
 };
 
 void imap_in_init(struct imap_in *in, struct slice command, struct imap_pool *pool);
@@ -100,7 +101,10 @@ enum imap_att {
 };
 
 enum imap_part { PART_ALL, PART_HEADER, PART_FIELDS, PART_FIELDS_NOT, PART_TEXT, PART_MIME };
-enum imap_spelling { SPELL_BODY, SPELL_RFC822, SPELL_RFC822_HEADER, SPELL_RFC822_TEXT };
+enum imap_spelling {
+	SPELL_BODY, SPELL_RFC822, SPELL_RFC822_HEADER, SPELL_RFC822_TEXT,
+	SPELL_BINARY, SPELL_BINARY_SIZE,	/* RFC 3516: decoded, and how much that is */
+};
 
 #define IMAP_SECTIONS_MAX	256	/* body sections in one FETCH */
 #define IMAP_SECTION_DEPTH	100	/* numbers in "1.2.3" */
@@ -115,7 +119,7 @@ struct imap_section {
 	enum imap_spelling	 spelling;	/* how the client named it, and we answer */
 	bool			 peek;		/* does not set \Seen */
 	bool			 partial;
-	uint32_t		 offset, count;	/* <offset.count> */
+	uint64_t		 offset, count;	/* <offset.count> */
 };
 
 struct imap_fetch {
@@ -218,9 +222,15 @@ struct imap_append {
 	struct imap_flags	flags;
 	bool			has_date;
 	int64_t			date;		/* seconds since 1970 */
+	bool			binary;		/* a literal8, "~{n}" (RFC 3516) */
+	bool			utf8;		/* within UTF8 (...) (RFC 6855): a ')' comes behind it */
 };
-/* in->rest begins behind "APPEND"; true: it ends in the literal that is the message. */
+/*
+ * in->rest begins behind "APPEND"; true: it ends in the literal that is the message.
+ * _more: behind one message, with the next (RFC 3502); no mailbox then.
+ */
 bool imap_parse_append(struct imap_in *in, struct imap_append *out);
+bool imap_parse_append_more(struct imap_in *in, struct imap_append *out);
 
 /* The arguments of ID (RFC 2971): read, and forgotten. */
 bool imap_parse_id(struct imap_in *in);

@@ -116,15 +116,12 @@ parse_part(struct imap_in *in, struct imap_section *s)
 static bool
 parse_partial(struct imap_in *in, struct imap_section *s)
 {
-	uint64_t offset;
-
 	if (!imap_take_char(in, '<'))
 		return true;
-	if (!imap_parse_number(in, UINT32_MAX, &offset) || !imap_parse_char(in, '.') ||
-	    !imap_parse_nz_number(in, &s->count) || !imap_parse_char(in, '>'))
+	if (!imap_parse_number(in, INT64_MAX, &s->offset) || !imap_parse_char(in, '.') ||
+	    !imap_parse_number(in, INT64_MAX, &s->count) || s->count == 0 || !imap_parse_char(in, '>'))
 		return imap_in_error(in, "Invalid partial range");
 	s->partial = true;
-	s->offset = (uint32_t)offset;
 	return true;
 }
 
@@ -191,6 +188,38 @@ parse_body(struct imap_in *in, struct sections *to, bool *taken)
 	return parse_section(in, s);
 }
 
+/* BINARY[1.2]<0.100>, BINARY.PEEK[1.2], BINARY.SIZE[1.2]: part numbers alone (RFC 3516 section 4.3). */
+static bool
+parse_binary(struct imap_in *in, struct sections *to, bool *taken)
+{
+	struct slice start = in->rest;
+	enum imap_spelling spelling = SPELL_BINARY;
+	struct imap_section *s;
+	bool peek, word;
+
+	*taken = false;
+	if (!slice_iprefix(&in->rest, "BINARY"))
+		return true;
+	peek = slice_iprefix(&in->rest, ".PEEK");
+	if (!peek && slice_iprefix(&in->rest, ".SIZE"))
+		spelling = SPELL_BINARY_SIZE;
+	if (!imap_take_char(in, '[')) {
+		in->rest = start;
+		return true;
+	}
+	*taken = true;
+	s = section_new(in, to);
+	if (s == NULL || !parse_numbers(in, s, &word))
+		return false;
+	if (word && s->number_n > 0)
+		return imap_in_error(in, "Part number expected");
+	s->spelling = spelling;
+	s->peek = peek || spelling == SPELL_BINARY_SIZE;
+	if (!imap_parse_char(in, ']'))
+		return false;
+	return spelling == SPELL_BINARY_SIZE || parse_partial(in, s);
+}
+
 /* One fetch-att. */
 static bool
 parse_att(struct imap_in *in, struct sections *to)
@@ -200,6 +229,8 @@ parse_att(struct imap_in *in, struct sections *to)
 	bool taken;
 
 	if (!parse_body(in, to, &taken))
+		return false;
+	if (!taken && !parse_binary(in, to, &taken))
 		return false;
 	if (taken)
 		return true;

@@ -116,7 +116,7 @@ parse_args(struct search_parse *p, const struct search_word *w, unsigned depth, 
 	case ARGS_DATE:
 		return imap_parse_date(in, &s->day);
 	case ARGS_NUMBER:
-		return imap_parse_number(in, UINT32_MAX, &s->number);
+		return imap_parse_number(in, INT64_MAX, &s->number);
 	case ARGS_SECONDS:
 		if (!imap_parse_nz_number(in, &seconds))
 			return false;

@@ -211,10 +211,9 @@ is_first_argument(struct slice args)
 static void
 append_literal(struct imap_session *s, struct imap_in *in)
 {
-	if (s->run.state != NULL) {
-		(void)imap_bad(s, "One message at a time");
-		imap_input_refuse(&s->input, "");
-	} else if (is_first_argument(in->rest))
+	if (s->run.state != NULL)
+		in->rest = slice_sub(buf_slice_of(&s->input.text), s->input.line_at, s->input.text.len);
+	if (s->run.state == NULL && is_first_argument(in->rest))
 		(void)imap_input_take(&s->input);
 	else if (cmd_append_begin(s, in, s->input.literal.octets))
 		imap_input_stream(&s->input);

@@ -142,6 +142,8 @@ enum imap_step imap_no_target(struct imap_session *s, enum store_error error, co
 /* Are mailbox names UTF-8 for this client?  Write one, as a string. */
 bool imap_names_utf8(const struct imap_session *s);
 void imap_put_mailbox(struct imap_session *s, struct slice name);
+/* "* LIST () "." name", with what the client called it if that is something else; only in IMAP4rev2. */
+void imap_put_opened(struct imap_session *s, struct slice name, struct slice said, bool always);
 /* "IMAP4rev1 ...", as after login. */
 void imap_put_capabilities(const struct imap_session *s, struct buf *out);
 
@@ -153,10 +155,10 @@ void imap_saved_clear(struct imap_session *s);
 
 /* imap_sync.c: tell what changed in the selected folder. */
 void imap_sync(struct imap_session *s, bool expunge);
-/* "* 3 FETCH (FLAGS (...))", with the UID in a UID command. */
+/* "* 3 FETCH (FLAGS (...))", with the UID in a UID command and in IMAP4rev2. */
 void imap_put_fetch_flags(struct imap_session *s, uint32_t seq);
 /* "FLAGS (\Seen $Junk)" of a message. */
-void imap_put_flags(struct buf *out, const struct store_folder *f, const struct store_message *m);
+void imap_put_flags(struct imap_session *s, const struct store_message *m);
 /* "* FLAGS (...)" and PERMANENTFLAGS; _new: if there are keywords the client does not know. */
 void imap_put_folder_flags(struct imap_session *s);
 void imap_put_new_keywords(struct imap_session *s);

@@ -45,10 +45,13 @@ put_flag_list(struct buf *out, const struct store_folder *f, unsigned flags, uin
 }
 
 void
-imap_put_flags(struct buf *out, const struct store_folder *f, const struct store_message *m)
+imap_put_flags(struct imap_session *s, const struct store_message *m)
 {
-	(void)buf_text(out, "FLAGS ");
-	put_flag_list(out, f, m->flags, m->keywords, NULL);
+	/* IMAP4rev2 has no \Recent. */
+	unsigned hidden = (s->enabled & ENABLED_REV2) != 0 ? STORE_RECENT : 0;
+
+	(void)buf_text(&s->out, "FLAGS ");
+	put_flag_list(&s->out, s->folder, m->flags & ~hidden, m->keywords, NULL);
 }
 
 static uint32_t
@@ -94,12 +97,12 @@ imap_put_fetch_flags(struct imap_session *s, uint32_t seq)
 	(void)buf_text(&s->out, "* ");
 	imap_put_number(&s->out, seq);
 	(void)buf_text(&s->out, " FETCH (");
-	if (s->run.uid) {
+	if (s->run.uid || (s->enabled & ENABLED_REV2) != 0) {
 		(void)buf_text(&s->out, "UID ");
 		imap_put_number(&s->out, m->uid);
 		(void)buf_char(&s->out, ' ');
 	}
-	imap_put_flags(&s->out, s->folder, m);
+	imap_put_flags(s, m);
 	(void)buf_text(&s->out, ")\r\n");
 }
 
@@ -119,7 +122,9 @@ tell_added(void *ctx, uint32_t count, uint32_t recent)
 {
 	struct imap_session *s = ctx;
 
-	(void)buf_fmt(&s->out, "* %u EXISTS\r\n* %u RECENT\r\n", count, recent);
+	(void)buf_fmt(&s->out, "* %u EXISTS\r\n", count);
+	if ((s->enabled & ENABLED_REV2) == 0)
+		(void)buf_fmt(&s->out, "* %u RECENT\r\n", recent);
 }
 
 static void

@@ -1,5 +1,5 @@
 /*
- * imapd: IMAP4rev1 for the users of the suite.
+ * imapd: IMAP4rev2 and IMAP4rev1 for the users of the suite.
  *
  * Three kinds of processes, as login.h draws them: a small parent, fronts that
  * speak TLS and the protocol before login (imap_login.c), and one process a

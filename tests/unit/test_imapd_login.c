@@ -153,9 +153,9 @@ talk(void *state, struct slice data, struct buf *out)
 
 static const struct { const struct login_facts *facts; const char *data, *reply; } login_row[] = {
 	{ &plain, "a CAPABILITY\r\n",
-	    "* CAPABILITY IMAP4rev1 LITERAL+ SASL-IR ID ENABLE IDLE STARTTLS LOGINDISABLED\r\na OK Capabilities listed\r\n" },
+	    "* CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE IDLE STARTTLS LOGINDISABLED\r\na OK Capabilities listed\r\n" },
 	{ &tls, "a capability\r\n",
-	    "* CAPABILITY IMAP4rev1 LITERAL+ SASL-IR ID ENABLE IDLE AUTH=PLAIN\r\na OK Capabilities listed\r\n" },
+	    "* CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE IDLE AUTH=PLAIN\r\na OK Capabilities listed\r\n" },
 	{ &tls, "a NOOP\r\nb NOOP x\r\n", "a OK Nothing done\r\nb BAD Unexpected arguments\r\n!" },
 	{ &tls, "\r\n", "* BAD Invalid tag\r\n!" },
 	{ &tls, "a\r\n", "a BAD Missing command\r\n!" },
@@ -225,7 +225,7 @@ banners(void **unused)
 	buf_init(&out, 1000);
 	imap_login_proto.start(state, &plain);
 	imap_login_proto.banner(state, &out);
-	assert_string_equal(buf_cstr(&out), "* OK [CAPABILITY IMAP4rev1 LITERAL+ SASL-IR ID ENABLE IDLE STARTTLS "
+	assert_string_equal(buf_cstr(&out), "* OK [CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE IDLE STARTTLS "
 	    "LOGINDISABLED] mail.example Pennypost ready\r\n");
 	buf_clear(&out);
 	imap_login_proto.clear(state);
