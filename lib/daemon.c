@@ -164,12 +164,38 @@ take_options(struct daemon *d, int argc, char **argv)
 		log_fatal(EX_OSERR, "no memory");
 }
 
+/* ---- the log ---- */
+
+/* inetd makes descriptors 0, 1 and 2 the connection; whatever we and libraries say there, the client would get. */
+static bool
+stderr_is_connection(void)
+{
+	struct stat in, err;
+
+	return fstat(0, &in) == 0 && fstat(2, &err) == 0 && S_ISSOCK(in.st_mode) &&
+	    in.st_dev == err.st_dev && in.st_ino == err.st_ino;
+}
+
+/* Descriptor 2 becomes the log (or nothing): opened now, since no one can after confinement. */
+static void
+redirect_stderr(struct daemon *d, const char *log_to)
+{
+	int fd = log_open(log_to, &d->log_sink);
+
+	if (fd == -1)
+		fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (fd == -1 || dup2(fd, 2) != 2)
+		exit(EX_OSERR);
+	(void)close(fd);
+	d->own_log = true;
+}
+
 static void
 open_log(const struct daemon *d)
 {
 	const struct log_setup setup = {
 		.tag = d->conf.log_tag, .program = d->name, .hostname = d->conf.hostname,
-		.fd = d->inetd ? -1 : 2, .json = d->conf.log_json, .debug = d->debug,
+		.fd = 2, .sink = d->log_sink, .json = d->conf.log_json, .debug = d->debug,
 	};
 
 	log_setup(&setup);
@@ -385,7 +411,9 @@ daemon_start(struct daemon *d, const char *name, const char *account,
 	if (in == NULL)
 		log_fatal(EX_OSERR, "no memory");
 	in->wanted = sockets;
-	log_setup(&(struct log_setup){ .tag = "pennypost", .program = name, .fd = 2 });
+	if (stderr_is_connection())
+		redirect_stderr(d, "syslog");	/* until log-to is known */
+	log_setup(&(struct log_setup){ .tag = "pennypost", .program = name, .fd = 2, .sink = d->log_sink });
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)umask(077);
 	take_options(d, argc, argv);
@@ -399,6 +427,8 @@ daemon_start(struct daemon *d, const char *name, const char *account,
 	if (d->conf_path == NULL || chdir("/") != 0)
 		log_fatal(EX_OSERR, "cannot change to /: %s", strerror(errno));
 	take_credentials(&d->conf);
+	if (d->own_log)
+		redirect_stderr(d, d->conf.log_to);
 	open_log(d);
 	d->by_master = getenv("PENNYPOST_MASTER") != NULL;
 	if (d->by_master)

@@ -27,6 +27,7 @@
 
 #include "conf.h"
 #include "confine.h"
+#include "log.h"
 
 struct event_base;
 
@@ -43,6 +44,8 @@ struct daemon {
 	const char	*account;	/* "smtpd", "login" ...: with user_prefix the account it runs as */
 	char		*conf_path;
 	bool		 debug, check_only, inetd, by_master;
+	bool		 own_log;	/* fd 2 was the connection; it is now what log-to names */
+	enum log_sink	 log_sink;	/* what fd 2 is */
 	const char	*inetd_service;	/* -S, default by the port of the socket */
 	const char	*probe;		/* --probe */
 

@@ -1,14 +1,19 @@
 #include "log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "buf.h"
+#include "log_line.h"
 
 #define LINE_MAX_OCTETS 4000	/* below PIPE_BUF: lines of several processes never mix */
 
@@ -34,6 +39,55 @@ log_setup(const struct log_setup *setup)
 	state.utc_offset = localtime_r(&now, &tm) == NULL ? 0 : tm.tm_gmtoff;
 	(void)slice_text(slice_sub(name, 0, sizeof(state.host) - 1), state.host, sizeof(state.host));
 }
+
+/* ---- opening, where there is no logger ---- */
+
+static int
+open_socket(const char *path)
+{
+	struct sockaddr_un sun = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	(void)snprintf(sun.sun_path, sizeof(sun.sun_path), "%s", path);
+	if (fd != -1 && connect(fd, (const struct sockaddr *)&sun, sizeof(sun)) == 0)
+		return fd;
+	if (fd != -1)
+		(void)close(fd);
+	return -1;
+}
+
+static int
+open_file(const char *path)
+{
+	int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0640);
+	struct stat st;
+
+	if (fd == -1 || (fstat(fd, &st) == 0 && S_ISREG(st.st_mode)))
+		return fd;
+	(void)close(fd);
+	return -1;
+}
+
+int
+log_open(const char *log_to, enum log_sink *sink)
+{
+	int fd = -1;
+
+	if (log_to[0] == '/') {
+		*sink = LOG_SINK_LINES;
+		fd = open_file(log_to);
+	} else if (strcmp(log_to, "journal") == 0) {
+		*sink = LOG_SINK_JOURNAL;
+		fd = open_socket(LOG_JOURNAL_PATH);
+	}
+	if (fd == -1) {
+		*sink = LOG_SINK_SYSLOG;
+		fd = open_socket(LOG_SYSLOG_PATH);
+	}
+	return fd;
+}
+
+/* ---- lines ---- */
 
 /* Printable ASCII, everything else '?': one event is one line, whatever a peer said. */
 static void
@@ -86,18 +140,45 @@ put_json_frame(struct buf *out, const char *program, const char *event)
 
 /* A line that finds no room is counted, not waited for: the log must not stop the mail. */
 static bool
-write_line(struct buf *line)
+write_out(const struct buf *line)
 {
 	ssize_t n;
 
-	if (line->full)		/* too long: cut, so that the newline has room */
-		line->full = false;
-	line->cap++;
-	(void)buf_char(line, '\n');
 	do
 		n = write(state.setup.fd, line->ptr, line->len);
 	while (n == -1 && errno == EINTR);
 	return n == (ssize_t)line->len;
+}
+
+/* As syslogd or the journal want it. */
+static bool
+write_datagram(const struct buf *line)
+{
+	struct log_line parsed;
+	struct buf entry;
+	bool ok;
+
+	(void)log_line_parse(buf_slice_of(line), &parsed);
+	buf_init(&entry, LINE_MAX_OCTETS * 3);
+	if (state.setup.sink == LOG_SINK_SYSLOG)
+		log_line_syslog(&parsed, state.setup.tag, &entry);
+	else
+		log_line_journal(&parsed, state.setup.tag, &entry);
+	ok = !entry.full && write_out(&entry);
+	buf_clear(&entry);
+	return ok;
+}
+
+static bool
+write_line(struct buf *line)
+{
+	if (line->full)		/* too long: cut, so that the newline has room */
+		line->full = false;
+	if (state.setup.sink != LOG_SINK_LINES)
+		return write_datagram(line);
+	line->cap++;
+	(void)buf_char(line, '\n');
+	return write_out(line);
 }
 
 static void

@@ -19,19 +19,33 @@
 
 #include "slice.h"
 
+enum log_sink {
+	LOG_SINK_LINES,		/* whole lines: a pipe, a file, a terminal */
+	LOG_SINK_SYSLOG,	/* a datagram each, to /dev/log ... */
+	LOG_SINK_JOURNAL,	/* ... or to the journal's own socket */
+};
+
 enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARNING, LOG_LEVEL_ERROR };
 
 struct log_setup {
 	const char	*tag;		/* syslog tag before the '/'; borrowed for good */
 	const char	*program;	/* after the '/': smtpd, qmgr, imap-login ...; borrowed for good */
 	const char	*hostname;	/* borrowed for good; short name is used */
-	int		 fd;		/* where to write; -1: nothing is written (inetd) */
+	int		 fd;		/* where to write; -1: nothing is written */
+	enum log_sink	 sink;		/* what fd is */
 	bool		 json;
 	bool		 debug;		/* LOG_LEVEL_DEBUG too */
 };
 
 /* The log of this process: the one global of the suite. */
 void log_setup(const struct log_setup *setup);
+
+/*
+ * Open what log-to names ("syslog", "journal", a path) for a process that has
+ * no logger: one that inetd started, whose fd 2 is the connection.  Where that
+ * cannot be opened, or is "stderr", it is syslog.  Non-blocking; -1: there is none either.
+ */
+int log_open(const char *log_to, enum log_sink *sink);
 
 /*
  * Say that something happened that is no event of mail: start-up, a broken

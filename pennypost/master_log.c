@@ -26,14 +26,10 @@
 #include "master.h"
 
 #define CHUNK		65536
-#define SYSLOG_PATH	"/dev/log"
-#define JOURNAL_PATH	"/run/systemd/journal/socket"
-
-enum sink { SINK_FILE, SINK_SYSLOG, SINK_JOURNAL };
 
 struct logger {
 	const char	*tag;
-	enum sink	 sink;
+	enum log_sink	 sink;
 	int		 out_fd, in_fd;
 	int		 copy_fd;	/* errors are copied here while the suite starts; -1 */
 	struct buf	 in;
@@ -74,12 +70,12 @@ put_line(struct logger *l, struct slice line)
 		write_out(l->copy_fd, parsed.text.ptr, parsed.text.len);
 		write_out(l->copy_fd, "\n", 1);
 	}
-	if (l->sink == SINK_FILE) {
+	if (l->sink == LOG_SINK_LINES) {
 		write_out(l->out_fd, line.ptr, line.len);
 		return;
 	}
 	buf_init(&entry, CHUNK * 2);
-	if (l->sink == SINK_SYSLOG)
+	if (l->sink == LOG_SINK_SYSLOG)
 		log_line_syslog(&parsed, l->tag, &entry);
 	else
 		log_line_journal(&parsed, l->tag, &entry);
@@ -193,11 +189,11 @@ open_sink(const struct master *m, struct logger *l, char *why, size_t why_size)
 	char path[4200];
 
 	if (strcmp(to, "journal") == 0) {
-		l->sink = SINK_JOURNAL;
-		l->out_fd = open_socket(JOURNAL_PATH, why, why_size);
+		l->sink = LOG_SINK_JOURNAL;
+		l->out_fd = open_socket(LOG_JOURNAL_PATH, why, why_size);
 	} else if (strcmp(to, "syslog") == 0) {
-		l->sink = SINK_SYSLOG;
-		l->out_fd = open_socket(SYSLOG_PATH, why, why_size);
+		l->sink = LOG_SINK_SYSLOG;
+		l->out_fd = open_socket(LOG_SYSLOG_PATH, why, why_size);
 	} else if (strcmp(to, "stderr") == 0 && m->foreground) {
 		l->out_fd = m->stderr_fd;
 		l->copy_fd = -1;

@@ -12,6 +12,7 @@
 #include <event2/event_struct.h>
 
 #include "conn.h"
+#include "inetd.h"
 #include "ipc.h"
 #include "ipc_conn.h"
 #include "log.h"
@@ -270,36 +271,15 @@ smtp_worker_run(const struct smtp_worker_start *start)
 
 /* ---- one connection ---- */
 
-struct single {
-	int			 rfd, wfd;
-	enum smtp_service	 service;
-	bool			 tls;
-	const char		*name, *address;
-	char			 text[64];
-};
-
-static int
-off_standard(int fd)
-{
-	int moved = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-
-	if (moved == -1 || fcntl(moved, F_SETFL, O_NONBLOCK) != 0)
-		log_fatal(EX_OSERR, "the connection: %s", strerror(errno));
-	return moved;
-}
-
 /* Which service is it?  -S says so, else the port that was connected to. */
 static void
-find_service(const struct daemon *d, struct single *one)
+find_service(const struct daemon *d, uint16_t port, enum smtp_service *service, bool *tls)
 {
 	static const struct { uint16_t port; const char *name; } well_known[] = {
 		{ 587, "submission" }, { 465, "submissions" }, { 24, "lmtp" },
 	};
 	const char *name = "smtp";
-	char address[64];
-	uint16_t port = 0;
 
-	(void)conn_address(one->rfd, false, address, sizeof(address), &port);
 	for (size_t i = 0; i < LEN(well_known); i++)
 		if (well_known[i].port == port)
 			name = well_known[i].name;
@@ -308,58 +288,8 @@ find_service(const struct daemon *d, struct single *one)
 			name = conf_service_name(d->conf.listen[i].service);
 	if (d->inetd_service != NULL)
 		name = d->inetd_service;
-	if (!smtp_server_service(name, &one->service, &one->tls))
+	if (!smtp_server_service(name, service, tls))
 		log_fatal(EX_CONFIG, "-S is 'smtp', 'submission', 'submissions' or 'lmtp' here");
-}
-
-/* UCSPI (tcpserver, s6) and systemd say in the environment who the client is. */
-static const char *
-said_by(const char *const *names)
-{
-	const char *value;
-
-	for (; *names != NULL; names++)
-		if ((value = getenv(*names)) != NULL && *value != '\0' && strlen(value) < 64)
-			return value;
-	return NULL;
-}
-
-static void
-find_client(struct single *one)
-{
-	static const char *const addresses[] = { "TCPREMOTEIP", "REMOTE_ADDR", NULL };
-	static const char *const names[] = { "TCPREMOTEHOST", "REMOTE_HOST", NULL };
-
-	one->name = said_by(names);
-	if (conn_address(one->rfd, true, one->text, sizeof(one->text), NULL))
-		one->address = one->text;
-	else
-		one->address = said_by(addresses);
-	if (one->address == NULL)
-		one->address = "unix";
-}
-
-static void
-take_connection(struct daemon *d, struct single *one)
-{
-	int fd = daemon_socket(d, "connection", 0), null;
-	char address[64];
-
-	one->rfd = one->wfd = off_standard(fd);
-	/* Not a socket: a pair of pipes, of a wrapper that does TLS for example. */
-	if (d->inetd && fd == 0 && !conn_address(one->rfd, false, address, sizeof(address), NULL))
-		one->wfd = off_standard(1);
-	conn_tune(one->rfd);
-	find_service(d, one);
-	find_client(one);
-	daemon_close_sockets(d);
-	if (!d->inetd)
-		return;
-	null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	for (int std = 0; std <= 2; std++)
-		(void)dup2(null, std);
-	if (null > 2)
-		(void)close(null);
 }
 
 static int
@@ -378,10 +308,13 @@ smtp_single_run(struct daemon *d)
 	struct confine c = { .kind = CONFINE_SMTPD, .uid = d->uid, .gid = d->gid };
 	struct smtp_worker_start start = { .daemon = d };
 	struct worker w = { 0 };
-	struct single one = { .rfd = -1 };
+	enum smtp_service service = { 0 };
+	struct inetd_connection one;
+	bool tls = false;
 
-	if (d->probe == NULL)
-		take_connection(d, &one);
+	inetd_take(d, &one);
+	if (one.rfd != -1)
+		find_service(d, one.port, &service, &tls);
 	start.certificate_fd = open_file(d->conf.tls_certificate);
 	start.key_fd = open_file(d->conf.tls_key);
 	start.map_dirfd = daemon_open_dir(d, d->conf.map_dir);
@@ -389,12 +322,12 @@ smtp_single_run(struct daemon *d)
 	(void)close(start.map_dirfd);
 	smtp_link_take(smtp_queue_link(w.server.queue), ipc_connect(d->run_dirfd, "queue-submit"));
 	smtp_link_take(smtp_auth_link(w.server.auth), ipc_connect(d->run_dirfd, "auth-smtp"));
-	if (one.tls && w.server.tls == NULL)
+	if (tls && w.server.tls == NULL)
 		log_fatal(EX_CONFIG, "implicit TLS needs tls-certificate and tls-key");
 	daemon_confine(d, &c);
 
 	w.server.single = true;
-	smtp_conn_new(&w.server, one.rfd, one.wfd, one.service, one.tls, one.name, one.address);
+	smtp_conn_new(&w.server, one.rfd, one.wfd, service, tls, one.name[0] == '\0' ? NULL : one.name, one.remote);
 	(void)event_base_dispatch(d->base);	/* over when the session is */
 	return 0;
 }

@@ -66,7 +66,7 @@ take_place(struct login_front *f, struct login_session *s)
 
 /* No place: say so where that can be done without a handshake. */
 static void
-turn_away(struct login_session *s, int fd, bool implicit_tls, enum login_limit limit)
+turn_away(struct login_session *s, int rfd, int wfd, bool implicit_tls, enum login_limit limit)
 {
 	const struct login_proto *proto = s->front->proto;
 	struct buf out;
@@ -77,11 +77,13 @@ turn_away(struct login_session *s, int fd, bool implicit_tls, enum login_limit l
 	if (!implicit_tls) {
 		proto->start(s->talk->state, s->talk->facts);
 		proto->bye(s->talk->state, LOGIN_BYE_BUSY, &out);
-		if (write(fd, out.ptr, out.len) == -1 && errno != EAGAIN)
+		if (write(wfd, out.ptr, out.len) == -1 && errno != EAGAIN)
 			log_say(LOG_LEVEL_DEBUG, "%s: %s", s->rip, strerror(errno));
 	}
 	buf_clear(&out);
-	(void)close(fd);
+	(void)close(rfd);
+	if (wfd != rfd)
+		(void)close(wfd);
 	login_talk_free(s);
 	free(s);
 }
@@ -108,11 +110,27 @@ session_alloc(struct login_front *f)
 	return s;
 }
 
+/* s has its addresses. */
+static void
+begin(struct login_front *f, struct login_session *s, int rfd, int wfd, bool implicit_tls)
+{
+	enum login_limit limit = take_place(f, s);
+
+	if (limit != LOGIN_LIMIT_NONE) {
+		turn_away(s, rfd, wfd, implicit_tls, limit);
+		return;
+	}
+	if (!login_session_begin(s, rfd, wfd, implicit_tls)) {
+		login_limits_give(f->limits, f->worker, s->limit_slot);
+		login_talk_free(s);
+		free(s);
+	}
+}
+
 void
 login_session_new(struct login_front *f, int fd, bool implicit_tls)
 {
 	struct login_session *s = session_alloc(f);
-	enum login_limit limit;
 
 	if (s == NULL) {
 		(void)close(fd);
@@ -120,14 +138,17 @@ login_session_new(struct login_front *f, int fd, bool implicit_tls)
 	}
 	(void)conn_address(fd, true, s->rip, sizeof(s->rip), NULL);
 	(void)conn_address(fd, false, s->lip, sizeof(s->lip), NULL);
-	limit = take_place(f, s);
-	if (limit != LOGIN_LIMIT_NONE) {
-		turn_away(s, fd, implicit_tls, limit);
-		return;
-	}
-	if (!login_session_begin(s, fd, implicit_tls)) {
-		login_limits_give(f->limits, f->worker, s->limit_slot);
-		login_talk_free(s);
-		free(s);
-	}
+	begin(f, s, fd, fd, implicit_tls);
+}
+
+void
+login_session_single(struct login_front *f, const struct inetd_connection *c, bool implicit_tls)
+{
+	struct login_session *s = session_alloc(f);
+
+	if (s == NULL)
+		return;		/* this process is over, and the connection with it */
+	(void)snprintf(s->rip, sizeof(s->rip), "%s", c->remote);
+	(void)snprintf(s->lip, sizeof(s->lip), "%s", c->local);
+	begin(f, s, c->rfd, c->wfd, implicit_tls);
 }

@@ -69,7 +69,7 @@ login_child(struct daemon *d, const char *program, const int *keep, size_t n)
 {
 	const struct log_setup setup = {
 		.tag = d->conf.log_tag, .program = program, .hostname = d->conf.hostname,
-		.fd = d->inetd ? -1 : 2, .json = d->conf.log_json, .debug = d->debug,
+		.fd = 2, .sink = d->log_sink, .json = d->conf.log_json, .debug = d->debug,
 	};
 
 	reset_signals();

@@ -272,12 +272,15 @@ static void
 keep_own(const struct login_front_start *start)
 {
 	struct daemon *d = start->daemon;
-	int keep[DAEMON_SOCKETS + 5] = { start->parent_fd, start->broker_fd, start->connection,
-		start->certificate_fd, start->key_fd };
+	int keep[DAEMON_SOCKETS + 6] = { start->parent_fd, start->broker_fd, start->certificate_fd, start->key_fd, -1, -1 };
 
+	if (start->connection != NULL) {
+		keep[4] = start->connection->rfd;
+		keep[5] = start->connection->wfd;
+	}
 	for (size_t i = 0; i < d->socket_n; i++)
-		keep[5 + i] = d->socket[i].fd;
-	login_child(d, start->proto->program, keep, 5 + d->socket_n);
+		keep[6 + i] = d->socket[i].fd;
+	login_child(d, start->proto->program, keep, 6 + d->socket_n);
 }
 
 void
@@ -292,14 +295,14 @@ login_front_run(const struct login_front_start *start)
 	keep_own(start);
 	f = front_new(start);
 	front_connect(f, start);
-	if (start->connection == -1)
+	if (start->connection == NULL)
 		listen_all(f);
 	else
 		f->single = true;
 	daemon_confine(d, &c);
 	(void)IPC_CONN_SEND(f->parent, front_ready, &ready, -1);
-	if (start->connection != -1)
-		login_session_new(f, start->connection, start->implicit_tls);
+	if (start->connection != NULL)
+		login_session_single(f, start->connection, start->implicit_tls);
 	end_if_done(f);
 	(void)event_base_dispatch(f->base);
 	_exit(0);

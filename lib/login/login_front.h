@@ -18,6 +18,7 @@
 #include <sys/queue.h>
 
 #include "conn.h"
+#include "inetd.h"
 #include "login/login.h"
 #include "login/login_auth.h"
 #include "login/login_limits.h"
@@ -109,7 +110,7 @@ struct login_front_start {
 	unsigned		 worker;
 	int			 parent_fd;	/* pair with the parent */
 	int			 broker_fd;	/* pair with the broker */
-	int			 connection;	/* inetd: the only one; -1: listen */
+	const struct inetd_connection *connection;	/* the only one; NULL: listen */
 	bool			 implicit_tls;	/* of that connection */
 	int			 certificate_fd, key_fd;	/* -1: no TLS */
 };
@@ -122,11 +123,13 @@ void login_front_session_gone(struct login_front *f);
 
 /* Takes over fd (non-blocking). */
 void login_session_new(struct login_front *f, int fd, bool implicit_tls);
+/* The same for the one connection of inetd and the like. */
+void login_session_single(struct login_front *f, const struct inetd_connection *c, bool implicit_tls);
 
 /* ---- login_session.c ---- */
 
-/* The conversation begins; false: no memory (fd is closed, s is the caller's). */
-bool login_session_begin(struct login_session *s, int fd, bool implicit_tls);
+/* The conversation begins; false: no memory (rfd and wfd, often the same, are closed, s is the caller's). */
+bool login_session_begin(struct login_session *s, int rfd, int wfd, bool implicit_tls);
 void login_session_timer(int fd, short what, void *s);
 void login_talk_free(struct login_session *s);	/* s->talk and what hangs on it */
 /* The connection has ended, or must: frees everything; why is for the log. */

@@ -99,7 +99,7 @@ run_front(struct login_worker *w, int parent_fd, int broker_fd)
 	const struct login_front_start start = {
 		.daemon = p->daemon, .proto = p->proto, .limits = p->limits, .worker = w->number,
 		.parent_fd = parent_fd, .broker_fd = broker_fd,
-		.connection = p->connection, .implicit_tls = p->implicit_tls,
+		.connection = p->connection.rfd == -1 ? NULL : &p->connection, .implicit_tls = p->implicit_tls,
 		.certificate_fd = p->certificate_fd, .key_fd = p->key_fd,
 	};
 
@@ -335,11 +335,10 @@ open_file(const char *path)
 
 /* inetd, or a connection from systemd: which service is it?  -S says so, else its port. */
 static bool
-is_implicit_tls(const struct login_parent *p, int fd)
+is_implicit_tls(const struct login_parent *p)
 {
 	const struct daemon *d = p->daemon;
-	char address[64];
-	uint16_t port = 0;
+	uint16_t port = p->connection.port;
 
 	if (d->inetd_service != NULL) {
 		if (strcmp(d->inetd_service, p->proto->service) != 0 &&
@@ -347,36 +346,10 @@ is_implicit_tls(const struct login_parent *p, int fd)
 			log_fatal(EX_CONFIG, "-S is '%s' or '%s' here", p->proto->service, p->proto->service_tls);
 		return strcmp(d->inetd_service, p->proto->service_tls) == 0;
 	}
-	(void)conn_address(fd, false, address, sizeof(address), &port);
 	for (size_t i = 0; i < d->conf.listen_n; i++)
 		if (d->conf.listen[i].port == port && port != 0)
 			return strcmp(conf_service_name(d->conf.listen[i].service), p->proto->service_tls) == 0;
 	return port == p->proto->port_tls;
-}
-
-/* The one connection of this process: off the standard descriptors, so that its end is seen. */
-static void
-take_connection(struct login_parent *p)
-{
-	struct daemon *d = p->daemon;
-	int fd = daemon_socket(d, "connection", 0), null;
-
-	p->connection = -1;
-	if (fd == -1)
-		return;
-	p->connection = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-	if (p->connection == -1 || fcntl(p->connection, F_SETFL, O_NONBLOCK) != 0)
-		log_fatal(EX_OSERR, "the connection: %s", strerror(errno));
-	conn_tune(p->connection);
-	p->implicit_tls = is_implicit_tls(p, p->connection);
-	daemon_close_sockets(d);
-	if (!d->inetd)
-		return;
-	null = open("/dev/null", O_RDWR);
-	for (int std = 0; std <= 2; std++)
-		(void)dup2(null, std);
-	if (null > 2)
-		(void)close(null);
 }
 
 static unsigned
@@ -384,7 +357,7 @@ worker_count(const struct login_parent *p)
 {
 	long n = sysconf(_SC_NPROCESSORS_ONLN);
 
-	if (p->connection != -1 || n < 1)
+	if (p->connection.rfd != -1 || n < 1)
 		return 1;
 	return n > WORKERS_MAX ? WORKERS_MAX : (unsigned)n;
 }
@@ -395,7 +368,8 @@ prepare(struct login_parent *p)
 {
 	struct daemon *d = p->daemon;
 
-	take_connection(p);
+	inetd_take(d, &p->connection);
+	p->implicit_tls = p->connection.rfd != -1 && is_implicit_tls(p);
 	p->certificate_fd = open_file(d->conf.tls_certificate);
 	p->key_fd = open_file(d->conf.tls_key);
 	if (p->certificate_fd == -1 || p->key_fd == -1)
@@ -481,8 +455,10 @@ login_main(struct daemon *d, const struct login_proto *proto, const struct user_
 	for (unsigned i = 0; i < p.worker_n; i++)
 		if (!worker_start(&p.worker[i]))
 			log_fatal(EX_OSERR, "cannot fork: %s", strerror(errno));
-	if (p.connection != -1) {
-		(void)close(p.connection);
+	if (p.connection.rfd != -1) {
+		(void)close(p.connection.rfd);
+		if (p.connection.wfd != p.connection.rfd)
+			(void)close(p.connection.wfd);
 		p.draining = true;	/* done when the connection is */
 		p.drain_until_usec = UINT64_MAX;
 	}

@@ -15,6 +15,7 @@
 #include <sys/queue.h>
 #include <sys/types.h>
 
+#include "inetd.h"
 #include "login/login.h"
 #include "login/login_limits.h"
 #include "login/user_process.h"
@@ -84,7 +85,7 @@ struct login_parent {
 	struct login_users	 users;
 	struct event		*sigchld, *tick;
 	int			 certificate_fd, key_fd;	/* open, never read; -1: no TLS */
-	int			 connection;	/* inetd: the only one; else -1 */
+	struct inetd_connection	 connection;	/* the only one; rfd -1: there is none, fronts listen */
 	bool			 implicit_tls;	/* of that connection */
 	bool			 ready;		/* all fronts have been */
 	bool			 draining, ending;

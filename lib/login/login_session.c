@@ -488,11 +488,11 @@ login_session_timer(int fd, short what, void *arg)
 /* ---- the beginning ---- */
 
 bool
-login_session_begin(struct login_session *s, int fd, bool implicit_tls)
+login_session_begin(struct login_session *s, int rfd, int wfd, bool implicit_tls)
 {
 	struct login_front *f = s->front;
 
-	s->conn = conn_new(f->base, fd, f->proto->input_max, OUT_MAX, &session_ops, s);
+	s->conn = conn_new_pair(f->base, rfd, wfd, f->proto->input_max, OUT_MAX, &session_ops, s);
 	if (s->conn == NULL)
 		return false;
 	f->sessions_n++;

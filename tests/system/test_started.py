@@ -2,12 +2,14 @@
 import imaplib
 import os
 import poplib
+import re
 import shutil
 import signal
 import smtplib
 import socket
 import subprocess
 import tempfile
+import threading
 
 import pytest
 
@@ -124,20 +126,53 @@ def test_bad_configuration(suite, port, notices):
         stop(p)
 
 
+INETD_ROWS = [("smtp", "smtpd", ""), ("imap", "imapd", ""), ("pop3", "pop3d", ""), ("imaps", "imapd", "-S imaps"), ("pop3s", "pop3d", "-S pop3s")]
+
+
+def inetd_conf(suite, base, conf):
+    """An inetd.conf with smtpd, imapd and pop3d, nowait."""
+    path = os.path.join(suite.dir, "inetd.conf")
+    user = "root" if os.geteuid() == 0 else os.environ.get("USER", "nobody")
+    with open(path, "w") as f:
+        for service, name, options in INETD_ROWS:
+            f.write(f"127.0.0.1:{base + OFFSETS[service]} stream tcp nowait.600 {user} {daemon(name)} {name} -C {conf} -i {options}\n")
+    return path
+
+
 @pytest.fixture()
 def inetd(suite):
-    """openbsd-inetd with smtpd, imapd and pop3d, nowait."""
+    """openbsd-inetd, by the configuration of the suite."""
     base = free_port_base()
-    conf = os.path.join(suite.dir, "inetd.conf")
-    user = "root" if os.geteuid() == 0 else os.environ.get("USER", "nobody")
-    rows = [("smtp", "smtpd", ""), ("imap", "imapd", ""), ("pop3", "pop3d", ""), ("imaps", "imapd", "-S imaps"), ("pop3s", "pop3d", "-S pop3s")]
-    with open(conf, "w") as f:
-        for service, name, options in rows:
-            f.write(f"127.0.0.1:{base + OFFSETS[service]} stream tcp nowait.600 {user} {daemon(name)} {name} -C {suite.conf} -i {options}\n")
-    p = subprocess.Popen(["/usr/sbin/inetd", "-i", conf], stderr=subprocess.DEVNULL)
+    p = subprocess.Popen(["/usr/sbin/inetd", "-i", inetd_conf(suite, base, suite.conf)], stderr=subprocess.DEVNULL)
     connectable(base + OFFSETS["smtp"])
     yield base
     stop(p)
+
+
+@pytest.fixture()
+def syslog(suite):
+    """A syslogd: what came to it so far, whole; its socket is suite.dir/devlog."""
+    s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    path = os.path.join(suite.dir, "devlog")
+    s.bind(path)
+    os.chmod(path, 0o666)
+    came = []
+
+    def collect():      # at once: such a socket holds few datagrams
+        while (line := s.recv(65536)) != b"end":
+            came.append(line.decode())
+    reader = threading.Thread(target=collect)
+    reader.start()
+
+    def read():
+        return "\n".join(came)
+    read.path = path
+    yield read
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
+        end.sendto(b"end", path)
+    reader.join()
+    s.close()
+    os.unlink(path)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="inetd wants root")
@@ -158,6 +193,64 @@ def test_inetd(suite, inetd):
     p.pass_(suite.password("bob"))
     assert p.stat()[0] >= before + 1
     p.quit()
+    # fd 2 was the connection: what happened stands in the file of log-to.
+    for pattern in (r"smtpd\[\d+\]: connect from \S+\[127\.0\.0\.1\]", r"smtpd\[\d+\]: disconnect from .* commands=",
+                    r"imap-login\[\d+\]: Login: user=<bob@example\.test>, .*rip=127\.0\.0\.1", r"pop3-login\[\d+\]: Login: user=<bob@"):
+        suite.wait_log(pattern)
+
+
+# A /dev of its own, with a "log" that the test reads.
+OWN_DEV = """
+set -e
+mount -t tmpfs none "$1"
+for f in null zero urandom random; do touch "$1/$f"; mount --bind "/dev/$f" "$1/$f"; done
+ln -s "$2" "$1/log"
+mount --rbind "$1" /dev
+shift 2
+exec "$@"
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="inetd wants root")
+def test_inetd_syslog(suite, syslog):
+    """The socket is opened before confinement; a mistake in the configuration goes there as well, not to the client."""
+    conf = os.path.join(suite.dir, "syslog.conf")
+    with open(suite.conf) as f, open(conf, "w") as g:
+        g.write(re.sub(r"(?m)^log-to.*", 'log-to = "syslog"', f.read()))
+    base = free_port_base()
+    dev = os.path.join(suite.dir, "dev")
+    os.mkdir(dev)
+    p = subprocess.Popen(["unshare", "-m", "--", "sh", "-c", OWN_DEV, "sh", dev, syslog.path, "/usr/sbin/inetd", "-i", inetd_conf(suite, base, conf)])
+    try:
+        connectable(base + OFFSETS["smtp"])
+        mail_by(base + OFFSETS["smtp"])
+        c = imaplib.IMAP4_SSL("127.0.0.1", base + OFFSETS["imaps"], ssl_context=suite.tls)
+        with pytest.raises(imaplib.IMAP4.error):
+            c.login("bob@example.test", "wrong")
+        c.logout()
+        stamp = r"<22>\w{3} [ \d]\d \d\d:\d\d:\d\d "
+        wait_until(lambda: re.search(stamp + r"pennypost/smtpd\[\d+\]: connect from \S+\[127\.0\.0\.1\]$", syslog(), re.M), 10, "smtpd's line")
+        wait_until(lambda: re.search(stamp + r"pennypost/imap-login\[\d+\]: Disconnected: .*auth failed", syslog(), re.M), 10, "imapd's line")
+        with open(conf, "a") as f:
+            f.write("retry-min = soon\n")
+        with socket.create_connection(("127.0.0.1", base + OFFSETS["pop3"])) as s:
+            assert s.recv(1000) == b""
+        wait_until(lambda: re.search(r"<19>.*pop3d\[\d+\]: error: .*retry-min", syslog()), 10, "pop3d's error")
+    finally:
+        stop(p)
+
+
+@pytest.mark.parametrize("name,greeting", [("smtpd", b"220 "), ("imapd", b"* OK"), ("pop3d", b"+OK")])
+def test_ucspi_pipes(suite, name, greeting):
+    """A UCSPI server with pipes: the client's address is in the environment, the log goes to stderr."""
+    env = {**os.environ, "PROTO": "TCP", "TCPREMOTEIP": "192.0.2.77", "TCPLOCALIP": "192.0.2.1", "TCPLOCALPORT": "25"}
+    p = subprocess.Popen([daemon(name), "-C", suite.conf, "-i"], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert p.stdout.readline().startswith(greeting)
+    p.stdin.write({"smtpd": b"QUIT\r\n", "imapd": b"a LOGOUT\r\n", "pop3d": b"QUIT\r\n"}[name])
+    p.stdin.flush()
+    p.stdout.read()
+    assert p.wait(20 * SLOW) == 0
+    assert b"192.0.2.77" in p.stderr.read()
 
 
 def test_socat(suite, port):

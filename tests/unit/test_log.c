@@ -2,7 +2,10 @@
 #include "check.h"
 
 #include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "log.h"
@@ -135,12 +138,83 @@ full_pipe(void **unused)
 	assert_non_null(strstr(text, "log lines were dropped"));
 }
 
+/* Without a logger: a datagram each, framed as syslogd and the journal want it; a full socket is not waited for. */
+static void
+datagrams(void **unused)
+{
+	struct log_setup setup = { .tag = "pennypost", .program = "smtpd", .hostname = "mail.example.org", .sink = LOG_SINK_SYSLOG };
+	char text[5000], *pid;
+	ssize_t n;
+
+	(void)unused;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0, fds), 0);
+	setup.fd = fds[1];
+	log_setup(&setup);
+	log_say(LOG_LEVEL_WARNING, "one\ntwo");
+	n = read(fds[0], text, sizeof(text) - 1);
+	assert_true(n > 0);
+	text[n] = '\0';
+	assert_memory_equal(text, "<20>", 4);
+	pid = strstr(text, " pennypost/smtpd[");
+	assert_true(pid == text + 4 + 15);
+	assert_string_equal(strchr(pid, ']'), "]: warning: one?two");
+	for (int i = 0; i < 20000; i++)
+		log_connect(client);
+	while (read(fds[0], text, sizeof(text)) > 0)
+		;
+	log_connect(client);
+	n = read(fds[0], text, sizeof(text) - 1);
+	assert_true(n > 0);
+	text[n] = '\0';
+	assert_non_null(strstr(text, "log lines were dropped"));
+	while (read(fds[0], text, sizeof(text)) > 0)
+		;
+	setup.sink = LOG_SINK_JOURNAL;
+	log_setup(&setup);
+	log_connect(client);
+	n = read(fds[0], text, sizeof(text) - 1);
+	assert_true(n > 0);
+	text[n] = '\0';
+	assert_memory_equal(text, "MESSAGE=connect from unknown[192.0.2.1]\nPRIORITY=6\n", 50);
+	(void)close(fds[0]);
+	(void)close(fds[1]);
+}
+
+/* What log-to may name for such a process: a file, never through a link; else syslog. */
+static void
+opened(void **unused)
+{
+	char dir[] = "/tmp/pp-log-XXXXXX", file[100], link[100];
+	enum log_sink sink = LOG_SINK_JOURNAL;
+	int fd;
+
+	(void)unused;
+	assert_non_null(mkdtemp(dir));
+	(void)snprintf(file, sizeof(file), "%s/log", dir);
+	(void)snprintf(link, sizeof(link), "%s/link", dir);
+	fd = log_open(file, &sink);
+	assert_true(fd >= 0 && sink == LOG_SINK_LINES);
+	assert_int_equal(fcntl(fd, F_GETFL) & (O_APPEND | O_NONBLOCK), O_APPEND | O_NONBLOCK);
+	(void)close(fd);
+	assert_int_equal(symlink(file, link), 0);
+	fd = log_open(link, &sink);
+	assert_true(sink == LOG_SINK_SYSLOG);
+	if (fd >= 0)
+		(void)close(fd);
+	fd = log_open("stderr", &sink);
+	assert_true(sink == LOG_SINK_SYSLOG);
+	if (fd >= 0)
+		(void)close(fd);
+	assert_int_equal(unlink(link) + unlink(file) + rmdir(dir), 0);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(lines_of_smtpd), cmocka_unit_test(lines_of_queue), cmocka_unit_test(lines_of_login),
 		cmocka_unit_test(hostile_text), cmocka_unit_test(full_pipe),
+		cmocka_unit_test(datagrams), cmocka_unit_test(opened),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,7 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "pennypost/log_line.h"
+#include "log_line.h"
 #include "pennypost/privs_sockets.h"
 #include "pennypost/proc.h"
 #include "pennypost/queue_list.h"

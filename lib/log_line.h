@@ -10,6 +10,9 @@
 #include "buf.h"
 #include "slice.h"
 
+#define LOG_SYSLOG_PATH		"/dev/log"
+#define LOG_JOURNAL_PATH	"/run/systemd/journal/socket"
+
 struct log_line {
 	struct slice	time;	/* "Nov 23 16:47:27"; empty for JSON */
 	struct slice	tag;	/* "pennypost/smtpd" */
