@@ -208,6 +208,7 @@ keeper_main(struct daemon *d, int fd)
 	(void)signal(SIGINT, SIG_IGN);
 	(void)signal(SIGHUP, SIG_IGN);
 	(void)signal(SIGUSR1, SIG_IGN);
+	(void)signal(SIGUSR2, SIG_IGN);
 	(void)prctl(PR_SET_NAME, "auth-keeper", 0, 0, 0);
 	if (d->conf.system_users) {
 		c = (struct confine){ .kind = CONFINE_AUTH_PARENT, .uid = (uid_t)-1, .gid = (gid_t)-1 };

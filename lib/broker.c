@@ -98,6 +98,7 @@ broker_main(int fd, int run_dirfd, const char *const *names, uid_t uid, gid_t gi
 	(void)signal(SIGINT, SIG_IGN);
 	(void)signal(SIGHUP, SIG_IGN);
 	(void)signal(SIGUSR1, SIG_IGN);
+	(void)signal(SIGUSR2, SIG_IGN);
 	close_others(fd, run_dirfd);
 	(void)prctl(PR_SET_NAME, "broker", 0, 0, 0);
 	if (fchdir(run_dirfd) != 0)	/* a folder that we may come back to: see ipc_connect() */

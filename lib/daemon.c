@@ -521,6 +521,32 @@ begin_drain(struct daemon *d)
 }
 
 static void
+on_retired(evutil_socket_t fd, short what, void *arg)
+{
+	struct daemon *d = arg;
+
+	(void)fd;
+	(void)what;
+	if (!d->draining)
+		begin_drain(d);
+}
+
+/* Someone new has the sockets. */
+static void
+retire(struct daemon *d)
+{
+	const struct timeval most = { .tv_sec = DAEMON_RETIRE_S };
+
+	if (d->retired || d->draining)
+		return;
+	d->retired = true;
+	if (d->retire == NULL || event_base_once(d->base, -1, EV_TIMEOUT, on_retired, d, &most) != 0)
+		begin_drain(d);
+	else
+		d->retire(d->drain_ctx);
+}
+
+static void
 on_signal(evutil_socket_t number, short what, void *arg)
 {
 	struct daemon *d = arg;
@@ -530,6 +556,8 @@ on_signal(evutil_socket_t number, short what, void *arg)
 		begin_drain(d);
 	else if (number == SIGQUIT)
 		daemon_end(d, 0);
+	else if (number == SIGUSR2)
+		retire(d);
 	/* SIGHUP and SIGUSR1 are the parent's and the logger's: not fatal here. */
 }
 
@@ -544,7 +572,7 @@ on_watchdog(evutil_socket_t fd, short what, void *arg)
 static void
 watch_signals(struct daemon *d)
 {
-	static const int signals[] = { SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1 };
+	static const int signals[] = { SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2 };
 	struct internal *in = d->internal;
 
 	for (size_t i = 0; i < LEN(signals); i++) {
@@ -606,8 +634,8 @@ daemon_child(struct daemon *d, const char *name)
 	if (d->notify_fd != -1)
 		(void)close(d->notify_fd);
 	d->notify_fd = -1;
-	d->drain = NULL;
-	d->draining = false;
+	d->drain = d->retire = NULL;
+	d->draining = d->retired = false;
 	d->name = name;
 	open_log(d);
 }

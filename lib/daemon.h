@@ -12,7 +12,7 @@
  * and --probe ATTEMPT (tests: confine, then confine_probe()).
  *
  * Reload (SIGHUP): the master starts a new process on the same sockets and
- * ends the old with SIGTERM when the new one is ready.  Without a master
+ * sends the old one SIGUSR2 when the new one is ready.  Without a master
  * (systemd), daemon_start() has forked: a small parent keeps the pid that
  * systemd knows, and does the same.  A bad configuration leaves the old process
  * in place.  queue and auth, whose databases have one owner, are ended first, then started.
@@ -32,6 +32,7 @@
 struct event_base;
 
 #define DAEMON_SOCKETS 32
+#define DAEMON_RETIRE_S 1800	/* sessions of before a reload may go on for so long */
 
 struct daemon_socket {
 	int	fd;
@@ -60,9 +61,16 @@ struct daemon {
 	struct event_base *base;
 	int		 notify_fd;	/* connected NOTIFY_SOCKET, or -1 */
 	uint64_t	 watchdog_usec;
+	/*
+	 * SIGUSR2: a new process has the sockets (a reload).  Nothing new is
+	 * taken, sessions go on as if nothing had happened; DAEMON_RETIRE_S later
+	 * it is as SIGTERM, as it is at once where this is NULL.
+	 */
+	void		(*retire)(void *ctx);
+	bool		 retired;
 	bool		 draining;	/* SIGTERM came: finish what is begun, take nothing new */
 	void		(*drain)(void *ctx);	/* called once on SIGTERM */
-	void		*drain_ctx;
+	void		*drain_ctx;	/* of both */
 	void		*internal;	/* of daemon.c */
 };
 

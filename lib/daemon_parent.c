@@ -87,7 +87,7 @@ child_notice(struct parent *p)
 	if (strstr(text, "READY=1") != NULL && !p->ready) {
 		p->ready = true;
 		if (p->old > 0)
-			(void)kill(p->old, SIGTERM);
+			(void)kill(p->old, SIGUSR2);
 	}
 }
 

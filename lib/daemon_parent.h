@@ -1,7 +1,7 @@
 /*
  * daemon_parent: the small process that systemd knows when a daemon is not
  * under the master.  It holds the sockets, forks the daemon proper, starts a
- * new one on SIGHUP and ends the old when the new one is ready.
+ * new one on SIGHUP and retires the old one (SIGUSR2) when the new one is ready.
  */
 #ifndef PP_DAEMON_PARENT_H
 #define PP_DAEMON_PARENT_H

@@ -299,8 +299,8 @@ enum ipc_auth_reason { AUTH_REASON_NONE, AUTH_REASON_CREDENTIALS, AUTH_REASON_EX
 	F(u8,    verdict,     2,   "OK: the user's process has the connection")	\
 	F(u32,   pid,         U32, "of the user's process")
 #define IPC_FRONT_DO(F)		/* parent to front; BROKER carries the front's end of a new broker */	\
-	F(u8,    action,      2,   "enum ipc_front_action")
-enum ipc_front_action { FRONT_DRAIN, FRONT_END, FRONT_BROKER };
+	F(u8,    action,      3,   "enum ipc_front_action")
+enum ipc_front_action { FRONT_DRAIN, FRONT_END, FRONT_BROKER, FRONT_RETIRE };
 #define IPC_USER_SESSION(F)	/* parent to user's process; carries the other end of that socket pair */	\
 	F(slice, greeting,    1024, "see session_start")			\
 	F(slice, client_address, 64, "")					\

@@ -247,7 +247,7 @@ make_current(struct master *m, struct master_daemon *d)
 		(void)kill(d->now.pid, SIGKILL);	/* far too many reloads at once */
 	}
 	if (d->now.pid != 0)
-		(void)kill(d->now.pid, SIGTERM);
+		(void)kill(d->now.pid, SIGUSR2);	/* it keeps its sessions */
 	d->now = d->next;
 	d->watched = false;
 	d->next.pid = 0;

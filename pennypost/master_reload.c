@@ -5,7 +5,7 @@
  *    mistake ends the reload here, and nothing was touched.
  * 2. New sockets are bound, and a new process is started for each daemon
  *    while the old one goes on; if one does not get ready, all new ones go.
- * 3. The new ones take over: the old get SIGTERM and finish their sessions.
+ * 3. The new ones take over: the old get SIGUSR2 and keep their sessions.
  *    queue, which owns the spool alone, is ended first and then started.
  */
 #include <errno.h>

@@ -309,15 +309,28 @@ order_all(struct parent *p, enum ipc_front_action action)
 			(void)IPC_CONN_SEND(p->slot[i].conn, front_do, &m, -1);
 }
 
-/* SIGTERM: nothing new; what was begun is finished. */
+/* Nothing new: who does not listen any more leaves no connection waiting either. */
+static void
+wind_down(struct parent *p, enum ipc_front_action action)
+{
+	p->draining = true;
+	daemon_close_sockets(p->daemon);
+	order_all(p, action);
+	end_if_done(p);
+}
+
+/* SIGTERM: what was begun is finished. */
 static void
 drain(void *ctx)
 {
-	struct parent *p = ctx;
+	wind_down(ctx, FRONT_DRAIN);
+}
 
-	p->draining = true;
-	order_all(p, FRONT_DRAIN);
-	end_if_done(p);
+/* SIGUSR2: sessions go on. */
+static void
+retire(void *ctx)
+{
+	wind_down(ctx, FRONT_RETIRE);
 }
 
 static bool
@@ -442,6 +455,7 @@ smtp_parent_run(struct daemon *d)
 		if (!worker_start(&p->slot[i]))
 			log_fatal(EX_OSERR, "cannot fork: %s", strerror(errno));
 	d->drain = drain;
+	d->retire = retire;
 	d->drain_ctx = p;
 	code = daemon_run(d);
 	end_all(p);

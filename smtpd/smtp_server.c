@@ -81,8 +81,15 @@ smtp_server_overloaded(const struct smtp_server *s)
 void
 smtp_server_ended(struct smtp_server *s)
 {
-	if ((s->draining || s->single) && TAILQ_EMPTY(&s->conns) && s->drained != NULL)
+	if ((s->retired || s->draining || s->single) && TAILQ_EMPTY(&s->conns) && s->drained != NULL)
 		s->drained(s->drained_ctx);
+}
+
+void
+smtp_server_retire(struct smtp_server *s)
+{
+	s->retired = true;
+	smtp_server_ended(s);
 }
 
 void

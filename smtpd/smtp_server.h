@@ -34,6 +34,7 @@ struct smtp_server {
 	unsigned		 sessions, sessions_max;	/* of this process, by its descriptors */
 	struct smtp_rules	 rules[SMTP_SERVICES];	/* by enum smtp_service */
 	TAILQ_HEAD(, smtp_conn)	 conns;
+	bool			 retired;	/* nothing new comes */
 	bool			 draining;
 	bool			 single;	/* for one session only */
 	void			(*drained)(void *ctx);	/* one of these, and the last session has ended */
@@ -53,6 +54,8 @@ void smtp_server_accept(struct smtp_server *s, int fd, enum smtp_service service
 /* Nearly all sessions are in use: be short with everybody. */
 bool smtp_server_overloaded(const struct smtp_server *s);
 
+/* Nothing new comes, sessions go on.  When the last one has ended, drained(). */
+void smtp_server_retire(struct smtp_server *s);
 /* Send idle sessions away; the others when their message is through.  Then drained(). */
 void smtp_server_drain(struct smtp_server *s);
 

@@ -74,11 +74,18 @@ take_descriptor(struct worker *w, struct slice name, int fd)
 }
 
 static void
-drain(struct worker *w)
+stop_listening(struct worker *w)
 {
 	for (size_t i = 0; i < w->listener_n; i++)
 		conn_listener_free(w->listener[i].listener);
 	w->listener_n = 0;
+	daemon_close_sockets(w->daemon);
+}
+
+static void
+drain(struct worker *w)
+{
+	stop_listening(w);
 	if (!w->server.draining)
 		smtp_server_drain(&w->server);
 }
@@ -86,11 +93,20 @@ drain(struct worker *w)
 static bool
 obey(struct worker *w, const struct ipc_front_do *m)
 {
-	if (m->action == FRONT_DRAIN)
+	switch (m->action) {
+	case FRONT_RETIRE:
+		stop_listening(w);
+		smtp_server_retire(&w->server);
+		return true;
+	case FRONT_DRAIN:
 		drain(w);
-	else if (m->action == FRONT_END)
+		return true;
+	case FRONT_END:
 		(void)event_base_loopbreak(w->server.base);
-	return m->action == FRONT_DRAIN || m->action == FRONT_END;
+		return true;
+	default:
+		return false;
+	}
 }
 
 static bool

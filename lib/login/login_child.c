@@ -52,7 +52,7 @@ close_others(const int *keep, size_t n)
 static void
 reset_signals(void)
 {
-	static const int ignored[] = { SIGPIPE, SIGHUP, SIGINT, SIGUSR1 };
+	static const int ignored[] = { SIGPIPE, SIGHUP, SIGINT, SIGUSR1, SIGUSR2 };
 	static const int by_default[] = { SIGTERM, SIGQUIT, SIGCHLD };
 	sigset_t none;
 
@@ -77,7 +77,7 @@ login_child(struct daemon *d, const char *program, const int *keep, size_t n)
 	log_setup(&setup);
 	d->name = program;
 	d->notify_fd = -1;
-	d->drain = NULL;
+	d->drain = d->retire = NULL;
 	/* The parent's base is left alone: freeing it would take events out of the shared epoll. */
 	d->base = event_base_new();
 	if (d->base == NULL)

@@ -27,7 +27,7 @@
 static void
 end_if_done(struct login_front *f)
 {
-	if ((f->draining || f->ending || f->single) && f->sessions_n == 0)
+	if ((f->retired || f->draining || f->ending || f->single) && f->sessions_n == 0)
 		(void)event_base_loopexit(f->base, NULL);
 }
 
@@ -45,6 +45,15 @@ stop_listening(struct login_front *f)
 		conn_listener_free(f->listener[i].listener);
 	f->listener_n = 0;
 	daemon_close_sockets(f->daemon);
+}
+
+/* A new process has the sockets: nothing new, and nobody notices. */
+static void
+retire(struct login_front *f)
+{
+	f->retired = true;
+	stop_listening(f);
+	end_if_done(f);
 }
 
 /* Nothing new; who is not in the middle of a login goes now. */
@@ -140,6 +149,8 @@ take_order(struct login_front *f, struct slice frame, int passed)
 		return false;
 	if (m.action == FRONT_BROKER)
 		login_auth_broker(&f->auth, passed);
+	else if (m.action == FRONT_RETIRE)
+		retire(f);
 	else if (m.action == FRONT_DRAIN)
 		drain(f);
 	else

@@ -97,6 +97,7 @@ struct login_front {
 	struct login_sessions	 talking, relaying;
 	struct event		*sigterm, *end_timer;
 	bool			 single;	/* inetd: one connection, then the end */
+	bool			 retired;	/* nothing new; whoever is here goes on */
 	bool			 draining;	/* nothing new; what is logged in goes on */
 	bool			 ending;	/* everybody goes now */
 	char			 relay_buf[LOGIN_RELAY_BUF];	/* passing octets; empty between events */

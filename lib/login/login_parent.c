@@ -265,17 +265,29 @@ on_tick(int fd, short what, void *arg)
 		daemon_end(p->daemon, 0);
 }
 
-/* SIGTERM: nothing new; sessions go on for a while. */
+/* Nothing new; sessions go on for a while. */
 static void
-drain(void *ctx)
+wind_down(struct login_parent *p, enum ipc_front_action action)
 {
-	struct login_parent *p = ctx;
-
 	p->draining = true;
 	p->drain_until_usec = now_mono_usec() + DRAIN_USEC;
 	daemon_close_sockets(p->daemon);
-	order_all(p, FRONT_DRAIN);
+	order_all(p, action);
 	end_if_done(p);
+}
+
+/* SIGTERM: those who are not logged in go. */
+static void
+drain(void *ctx)
+{
+	wind_down(ctx, FRONT_DRAIN);
+}
+
+/* SIGUSR2: they stay. */
+static void
+retire(void *ctx)
+{
+	wind_down(ctx, FRONT_RETIRE);
 }
 
 static bool
@@ -463,6 +475,7 @@ login_main(struct daemon *d, const struct login_proto *proto, const struct user_
 		p.drain_until_usec = UINT64_MAX;
 	}
 	d->drain = drain;
+	d->retire = retire;
 	d->drain_ctx = &p;
 	code = daemon_run(d);
 	end_all(&p);

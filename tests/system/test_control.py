@@ -1,8 +1,11 @@
 """pennypost: init, start, stop, reload, status, check, user, domain, alias, explain, trace, queue."""
+import imaplib
 import json
 import os
+import poplib
 import re
 import signal
+import smtplib
 import socket
 import ssl
 import stat
@@ -180,6 +183,41 @@ def test_reload_keeps_sessions(make_suite):
     imap.logout()
     wait_until(lambda: not alive(old["imapd"]), 20, "the end of the old imapd")
     assert "old process" not in suite.run("status").stdout
+
+
+def test_reload_is_not_noticed(make_suite):
+    """Nobody is sent away: not who is idle, not who has had a transaction, not who has not logged in yet."""
+    suite = make_suite()
+    fresh, used = suite.smtp(), suite.smtp()
+    assert used.sendmail("s@example.net", ["alice@example.test"], "Subject: one\r\n\r\nx\r\n") == {}
+    imap = imaplib.IMAP4_SSL("127.0.0.1", suite.port("imaps"), ssl_context=suite.tls, timeout=30)
+    pop3 = poplib.POP3_SSL("127.0.0.1", suite.port("pop3s"), context=suite.tls, timeout=30)
+    late = smtplib.SMTP("127.0.0.1", suite.port("submission"), timeout=30)
+    late.starttls(context=suite.tls)
+    old = {n: suite.daemon_pid(n) for n in ("smtpd", "imapd", "pop3d")}
+    suite.run("reload")
+    assert all(suite.daemon_pid(n) != old[n] for n in old) and all(alive(p) for p in old.values())
+    assert fresh.noop()[0] == 250 and used.noop()[0] == 250
+    assert fresh.sendmail("s@example.net", ["alice@example.test"], "Subject: two\r\n\r\nx\r\n") == {}
+    assert used.sendmail("s@example.net", ["alice@example.test"], "Subject: three\r\n\r\nx\r\n") == {}
+    late.login("alice@example.test", suite.password("alice"))
+    assert late.sendmail("alice@example.test", ["alice@example.test"], "Subject: four\r\n\r\nx\r\n") == {}
+    suite.wait_mail("alice", 4)
+    with pytest.raises(imaplib.IMAP4.error):
+        imap.login("alice@example.test", "wrong")
+    imap.login("alice@example.test", suite.password("alice"))
+    assert imap.select()[1] == [b"4"]
+    pop3.user("alice@example.test")
+    pop3.pass_(suite.password("alice"))
+    assert pop3.stat()[0] == 4
+    fresh.quit()
+    late.quit()
+    pop3.quit()
+    imap.logout()
+    wait_until(lambda: not alive(old["imapd"]) and not alive(old["pop3d"]), 20, "the end of the old imapd and pop3d")
+    assert alive(old["smtpd"])
+    suite.run("stop")   # the end of the suite is one for the old as well
+    assert not alive(old["smtpd"]) and not suite.pids()
 
 
 def test_a_bad_configuration_changes_nothing(make_suite):

@@ -93,7 +93,8 @@ def test_socket_activation(suite, port, notices):
         wait_until(lambda: sum("READY=1" in n for n in notices()) > 1, 10, "READY=1 again")
         assert s.rcpt("bob@example.test")[0] == 250
         assert s.data("Subject: over a reload\r\n\r\nx\r\n")[0] == 250
-        s.close()  # the transaction is done: what comes now is 421
+        assert s.noop()[0] == 250
+        s.close()
         mail_by(port)
         suite.wait_mail("bob", before + 3)
     finally:
