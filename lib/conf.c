@@ -344,6 +344,12 @@ set_word(struct load *l, const struct option *o, int line, const char *value)
 static void
 set_option(struct load *l, const struct option *o, int line, const char *value)
 {
+	/* No prefix is a choice; nothing else has an empty value that means something. */
+	if (value[0] == '\0' && o->at != AT(user_prefix)) {
+		problem(l, line, false, "%s is empty; write a value, or leave the line out%s%s", o->name,
+		    o->preset != NULL ? " for the default, " : "", o->preset != NULL ? o->preset : "");
+		return;
+	}
 	switch (o->kind) {
 	case KIND_TEXT:
 		if (o->at == SIZE_MAX)
@@ -419,6 +425,26 @@ take_values(struct load *l, cfg_t *cfg, const char *text)
 }
 
 static void
+check_log_to(struct load *l, const char *text)
+{
+	struct conf *c = l->conf;
+	char *path;
+
+	if (strcmp(c->log_to, "stderr") == 0 || strcmp(c->log_to, "syslog") == 0 || strcmp(c->log_to, "journal") == 0)
+		return;
+	if (strchr(c->log_to, '/') == NULL && strchr(c->log_to, '.') == NULL) {
+		problem(l, conf_text_line(text, "log-to"), false, "log-to: '%s' is unknown; write stderr, syslog, journal, "
+		    "or a file, \"./%s\"", c->log_to, c->log_to);
+		return;
+	}
+	path = absolute(c, c->log_to);
+	free(c->log_to);
+	c->log_to = path;
+	if (path == NULL)
+		problem(l, 0, false, "no memory");
+}
+
+static void
 check_smarthost(struct load *l, const char *text)
 {
 	struct conf_smarthost *s = &l->conf->smarthost;
@@ -468,13 +494,7 @@ check_whole(struct load *l, const char *text)
 		problem(l, conf_text_line(text, "retry-max"), false, "retry-max is below retry-min");
 	if (c->smtp_hard_errors < c->smtp_soft_errors)
 		problem(l, conf_text_line(text, "smtp-hard-errors"), false, "smtp-hard-errors is below smtp-soft-errors");
-	if (strcmp(c->log_to, "stderr") != 0 && strcmp(c->log_to, "syslog") != 0 &&
-	    strcmp(c->log_to, "journal") != 0) {
-		char *path = absolute(c, c->log_to);
-
-		free(c->log_to);
-		c->log_to = path;
-	}
+	check_log_to(l, text);
 	check_smarthost(l, text);
 }
 

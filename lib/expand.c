@@ -160,10 +160,12 @@ static char *
 via_text(const struct step *up, struct slice file, uint32_t line, const char *what, const char *key, struct slice text)
 {
 	const char *before = up == NULL || up->via == NULL ? "" : up->via;
-	char *via;
+	char *via, place[16] = "";
 
-	if (asprintf(&via, "%s%s%.*s:%u %s %s -> %.*s", before, before[0] == '\0' ? "" : "; ",
-	    (int)file.len, file.ptr, line, what, key, (int)text.len, text.ptr) < 0)
+	if (line > 0)		/* what is built in has none */
+		(void)snprintf(place, sizeof(place), ":%u", line);
+	if (asprintf(&via, "%s%s%.*s%s %s %s -> %.*s", before, before[0] == '\0' ? "" : "; ",
+	    (int)file.len, file.ptr, place, what, key, (int)text.len, text.ptr) < 0)
 		return NULL;
 	return via;
 }

@@ -215,7 +215,7 @@ add_somebody(struct maps_table *t, const char *name, const struct maps_domain *d
 		return;
 	e->source = FROM_US;
 	e->has_alias = true;
-	e->file = e->alias_file = maps_file_add(t, "(built in)");
+	e->file = e->alias_file = maps_file_add(t, "built in");
 	if (!route_target_put(&e->targets, TARGET_ADDRESS, slice_of(to)))
 		t->no_memory = true;
 }

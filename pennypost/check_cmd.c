@@ -17,6 +17,8 @@
 #include <openssl/x509v3.h>
 
 #include "cli.h"
+#include "conf_text.h"
+#include "folders.h"
 #include "listen.h"
 #include "maps.h"
 #include "run_files.h"
@@ -83,14 +85,10 @@ check_maps(struct check *k)
 
 /* ---- TLS ---- */
 
-static const char *
-openssl_words(void)
+static int
+line_of(const struct check *k, const char *option)
 {
-	unsigned long e = ERR_peek_last_error();
-	const char *words = e == 0 ? NULL : ERR_reason_error_string(e);
-
-	ERR_clear_error();
-	return words == NULL ? "it is no PEM" : words;
+	return conf_text_line(k->cli->conf.text, option);
 }
 
 static void
@@ -99,76 +97,110 @@ check_name(struct check *k, X509 *x)
 	const struct conf *conf = &k->cli->conf;
 
 	if (X509_check_host(x, conf->hostname, strlen(conf->hostname), 0, NULL) != 1)
-		found(k, EX_OK, 0, "%s is not for %s: clients will complain; get one for that name, or set hostname to one it has",
-		    conf->tls_certificate, conf->hostname);
+		found(k, EX_OK, line_of(k, "tls-certificate"), "%s is not for %s: clients will complain; get one for that name, "
+		    "or set hostname to one it has", conf->tls_certificate, conf->hostname);
 }
 
 static void
 check_dates(struct check *k, const X509 *x)
 {
 	const char *file = k->cli->conf.tls_certificate;
+	int line = line_of(k, "tls-certificate");
 	time_t soon = time(NULL) + 14 * 86400;
 
 	if (X509_cmp_current_time(X509_get0_notAfter(x)) < 0)
-		found(k, EX_OK, 0, "%s has expired: clients will refuse it; put a new certificate there and reload", file);
+		found(k, EX_OK, line, "%s has expired: clients will refuse it; put a new certificate there and reload", file);
 	else if (X509_cmp_time(X509_get0_notAfter(x), &soon) < 0)
-		found(k, EX_OK, 0, "%s expires within 14 days", file);
+		found(k, EX_OK, line, "%s expires within 14 days; renew it", file);
 	if (X509_cmp_current_time(X509_get0_notBefore(x)) > 0)
-		found(k, EX_OK, 0, "%s is not valid yet", file);
+		found(k, EX_OK, line, "%s is not valid yet; is the clock of this machine right?", file);
 }
+
+/* A key with a password cannot be used by a daemon: nobody is there to type it. */
+static int
+no_password(char *out, int size, int writing, void *ctx)
+{
+	(void)out; (void)size; (void)writing; (void)ctx;
+	return -1;
+}
+
+#define KEY_ADVICE "write where the key of tls-certificate is (PEM, without a password)"
 
 static void
 check_key(struct check *k, X509 *x)
 {
 	const char *file = k->cli->conf.tls_key;
+	int line = line_of(k, "tls-key");
 	FILE *f = fopen(file, "re");
 	EVP_PKEY *key;
 	struct stat st;
 
 	if (f == NULL) {
 		/* As an ordinary user one cannot look at root's key; that is no mistake. */
-		found(k, errno == EACCES && geteuid() != 0 ? EX_OK : EX_CONFIG, 0, "tls-key: %s: %s", file, strerror(errno));
+		found(k, errno == EACCES && geteuid() != 0 ? EX_OK : EX_CONFIG, line, "tls-key: %s: %s; " KEY_ADVICE, file, strerror(errno));
 		return;
 	}
 	if (fstat(fileno(f), &st) == 0 && (st.st_mode & 077) != 0)
-		found(k, EX_OK, 0, "%s can be read by others than its owner; write: chmod 600 %s", file, file);
-	key = PEM_read_PrivateKey(f, NULL, NULL, NULL);
+		found(k, EX_OK, line, "%s can be read by others than its owner; write: chmod 600 %s", file, file);
+	key = PEM_read_PrivateKey(f, NULL, no_password, NULL);
 	(void)fclose(f);
 	if (key == NULL)
-		found(k, EX_CONFIG, 0, "tls-key: %s: %s", file, openssl_words());
-	else if (X509_check_private_key(x, key) != 1)
-		found(k, EX_CONFIG, 0, "tls-key: %s is not the key of %s", file, k->cli->conf.tls_certificate);
+		found(k, EX_CONFIG, line, "tls-key: %s holds no key that can be read; " KEY_ADVICE, file);
+	else if (x != NULL && X509_check_private_key(x, key) != 1)
+		found(k, EX_CONFIG, line, "tls-key: %s is not the key of %s; " KEY_ADVICE, file, k->cli->conf.tls_certificate);
 	EVP_PKEY_free(key);
 	ERR_clear_error();
 }
+
+#define CERTIFICATE_ADVICE "write where the certificate is (PEM, the whole chain)"
 
 static void
 check_tls(struct check *k)
 {
 	const char *file = k->cli->conf.tls_certificate;
+	int line = line_of(k, "tls-certificate");
+	X509 *x = NULL;
 	FILE *f;
-	X509 *x;
 
 	if (file == NULL)
 		return;
 	f = fopen(file, "re");
 	if (f == NULL) {
-		found(k, EX_CONFIG, 0, "tls-certificate: %s: %s", file, strerror(errno));
-		return;
+		found(k, EX_CONFIG, line, "tls-certificate: %s: %s; " CERTIFICATE_ADVICE, file, strerror(errno));
+	} else {
+		x = PEM_read_X509(f, NULL, no_password, NULL);
+		(void)fclose(f);
+		if (x == NULL)
+			found(k, EX_CONFIG, line, "tls-certificate: %s holds no certificate that can be read; " CERTIFICATE_ADVICE, file);
 	}
-	x = PEM_read_X509(f, NULL, NULL, NULL);
-	(void)fclose(f);
-	if (x == NULL) {
-		found(k, EX_CONFIG, 0, "tls-certificate: %s: %s", file, openssl_words());
-		return;
+	if (x != NULL) {
+		check_dates(k, x);
+		check_name(k, x);
 	}
-	check_dates(k, x);
-	check_name(k, x);
 	check_key(k, x);
 	X509_free(x);
 }
 
 /* ---- folders, programs, ports ---- */
+
+static void
+folder_found(void *ctx, bool mistake, const char *option, const char *text)
+{
+	struct check *k = ctx;
+
+	found(k, mistake ? EX_CONFIG : EX_OK, line_of(k, option), "%s: %s", option, text);
+}
+
+static void
+check_folders(struct check *k)
+{
+	const char *log_to = k->cli->conf.log_to;
+	struct stat st;
+
+	folders_check(&k->cli->conf, folder_found, k);
+	if (log_to[0] == '/' && stat(log_to, &st) == 0 && !S_ISREG(st.st_mode))
+		found(k, EX_CONFIG, line_of(k, "log-to"), "log-to: %s is not a regular file; write stderr, syslog, journal, or a file", log_to);
+}
 
 static void
 check_programs(struct check *k)
@@ -179,7 +211,8 @@ check_programs(struct check *k)
 	for (size_t i = 0; i < LEN(names); i++) {
 		(void)snprintf(path, sizeof(path), "%s/%s", k->cli->conf.libexec_dir, names[i]);
 		if (access(path, X_OK) != 0)
-			found(k, EX_OK, 0, "libexec-dir: %s: %s", path, strerror(errno));
+			found(k, EX_OK, line_of(k, "libexec-dir"), "libexec-dir: %s: %s; 'make install' puts it there, or write "
+			    "the folder where the daemons are", path, strerror(errno));
 	}
 }
 
@@ -191,9 +224,10 @@ check_secret(struct check *k, const char *option, const char *path)
 	if (path == NULL)
 		return;
 	if (stat(path, &st) != 0)
-		found(k, EX_CONFIG, 0, "%s: %s: %s", option, path, strerror(errno));
+		found(k, EX_CONFIG, line_of(k, option), "%s: %s: %s; write the file that has the password in its first line", option,
+		    path, strerror(errno));
 	else if ((st.st_mode & 077) != 0)
-		found(k, EX_OK, 0, "%s: %s can be read by others than its owner; write: chmod 600 %s", option, path, path);
+		found(k, EX_OK, line_of(k, option), "%s: %s can be read by others than its owner; write: chmod 600 %s", option, path, path);
 }
 
 /* The hashes are for root (or the suite's user) alone. */
@@ -251,6 +285,7 @@ cmd_check(struct cli *c, int argc, char **argv)
 	if (check_conf(&k)) {
 		check_maps(&k);
 		check_tls(&k);
+		check_folders(&k);
 		check_programs(&k);
 		check_secret(&k, "smarthost-password-file", c->conf.smarthost.password_file);
 		check_accounts_modes(&k);

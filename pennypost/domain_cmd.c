@@ -179,7 +179,13 @@ domain_del(struct cli *c, int argc, char **argv)
 	if (!fold(c, argv[1], &a))
 		return EX_DATAERR;
 	name = addr_domain(&a).ptr;
-	rc = edit_open(&e, c, addr_domain(&a), "accounts");
+	rc = edit_lock(&e, c);
+	if (rc == EX_OK && !is_domain(e.domain_dirfd, name)) {
+		cli_say(c, "%s is none of our domains; 'pennypost domain list' shows them", name);
+		rc = EX_NOHOST;
+	}
+	if (rc == EX_OK)
+		rc = edit_domain(&e, addr_domain(&a), "accounts");
 	n = rc == EX_OK ? count_accounts(buf_slice_of(&e.text), name) : 0;
 	if (n > 0 && !force) {
 		cli_say(c, "%s has %zu mailboxes; delete them first, or write --force", name, n);

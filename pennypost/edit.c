@@ -98,13 +98,11 @@ read_file(int dirfd, const char *name, struct buf *text, struct stat *st, bool *
 }
 
 int
-edit_open(struct edit *e, struct cli *c, struct slice domain, const char *name)
+edit_domain(struct edit *e, struct slice domain, const char *name)
 {
+	const struct cli *c = e->cli;
 	char folder[ADDR_DOMAIN_MAX + 1];
-	int rc = edit_lock(e, c);
 
-	if (rc != EX_OK)
-		return rc;
 	e->name = name;
 	if (!addr_domain_valid(domain) || !slice_text(domain, folder, sizeof(folder))) {
 		cli_say(c, "'%.*s' is no domain", (int)domain.len, domain.ptr);
@@ -121,6 +119,14 @@ edit_open(struct edit *e, struct cli *c, struct slice domain, const char *name)
 		return errno == EACCES ? EX_NOPERM : EX_IOERR;
 	}
 	return EX_OK;
+}
+
+int
+edit_open(struct edit *e, struct cli *c, struct slice domain, const char *name)
+{
+	int rc = edit_lock(e, c);
+
+	return rc == EX_OK ? edit_domain(e, domain, name) : rc;
 }
 
 bool

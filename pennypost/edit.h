@@ -32,6 +32,8 @@ int edit_lock(struct edit *e, struct cli *c);
 
 /* Lock, and read DOMAIN-DIR/domain/name.  EX_NOHOST: there is no such domain. */
 int edit_open(struct edit *e, struct cli *c, struct slice domain, const char *name);
+/* Its second half, after edit_lock(). */
+int edit_domain(struct edit *e, struct slice domain, const char *name);
 /* Another file of the same folder under the same lock: read it into text. */
 bool edit_read(const struct edit *e, const char *name, struct buf *text);
 void edit_close(struct edit *e);

@@ -115,6 +115,7 @@ check_rcpt(struct explain *x)
 {
 	static const char *const kinds[] = { [ROUTE_MAILBOX] = "mailbox", [ROUTE_ALIAS] = "alias", [ROUTE_CATCHALL] = "catch-all" };
 	struct route route;
+	char place[16] = "";
 
 	switch (routes_domain(x->routes, addr_domain(&x->rcpt))) {
 	case PERM:
@@ -134,9 +135,11 @@ check_rcpt(struct explain *x)
 	case OK:
 		break;
 	}
-	step(x, "recipient", "%s %s%s%.*s%s (%.*s:%u)", kinds[route.kind], route.key.text,
+	if (route.line > 0)	/* what is built in has none */
+		(void)snprintf(place, sizeof(place), ":%u", route.line);
+	step(x, "recipient", "%s %s%s%.*s%s (%.*s%s)", kinds[route.kind], route.key.text,
 	    route.detail.len > 0 ? ", detail '" : "", (int)route.detail.len, route.detail.ptr == NULL ? "" : route.detail.ptr,
-	    route.detail.len > 0 ? "'" : "", (int)route.file.len, route.file.ptr, route.line);
+	    route.detail.len > 0 ? "'" : "", (int)route.file.len, route.file.ptr, place);
 	return true;
 }
 

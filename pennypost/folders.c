@@ -106,23 +106,24 @@ fail:
 }
 
 static const struct folder {
+	const char	*option;
 	size_t		 at;		/* offset of the path in struct conf */
 	const char	*below;		/* "" or "/drop" */
 	const char	*owner, *group;	/* accounts; NULL: root */
 	mode_t		 mode;		/* when we are root */
 	mode_t		 mode_user;	/* when all runs under one user */
 } folders[] = {
-	{ offsetof(struct conf, run_dir),    "",         NULL,    NULL,    0755, 0755 },
+	{ "run-dir",    offsetof(struct conf, run_dir),    "",         NULL,    NULL,    0755, 0755 },
 	/* The set-gid helper passes through spool_dir into drop, and can list neither. */
-	{ offsetof(struct conf, spool_dir),  "",         "queue", "drop",  0710, 0700 },
-	{ offsetof(struct conf, spool_dir),  "/drop",    "queue", "drop",  0730, 0700 },
-	{ offsetof(struct conf, state_dir),  "",         NULL,    NULL,    0711, 0700 },
-	{ offsetof(struct conf, state_dir),  "/auth",    "auth",  "auth",  0700, 0700 },
-	{ offsetof(struct conf, state_dir),  "/queue",   "queue", "queue", 0700, 0700 },
-	{ offsetof(struct conf, map_dir),    "",         NULL,    NULL,    0755, 0755 },
-	{ offsetof(struct conf, map_dir),    "/private", "auth",  "auth",  0700, 0700 },
-	{ offsetof(struct conf, mail_root),  "",         "vmail", "vmail", 0700, 0700 },
-	{ offsetof(struct conf, domain_dir), "",         NULL,    NULL,    0755, 0755 },
+	{ "spool-dir",  offsetof(struct conf, spool_dir),  "",         "queue", "drop",  0710, 0700 },
+	{ "spool-dir",  offsetof(struct conf, spool_dir),  "/drop",    "queue", "drop",  0730, 0700 },
+	{ "state-dir",  offsetof(struct conf, state_dir),  "",         NULL,    NULL,    0711, 0700 },
+	{ "state-dir",  offsetof(struct conf, state_dir),  "/auth",    "auth",  "auth",  0700, 0700 },
+	{ "state-dir",  offsetof(struct conf, state_dir),  "/queue",   "queue", "queue", 0700, 0700 },
+	{ "map-dir",    offsetof(struct conf, map_dir),    "",         NULL,    NULL,    0755, 0755 },
+	{ "map-dir",    offsetof(struct conf, map_dir),    "/private", "auth",  "auth",  0700, 0700 },
+	{ "mail-root",  offsetof(struct conf, mail_root),  "",         "vmail", "vmail", 0700, 0700 },
+	{ "domain-dir", offsetof(struct conf, domain_dir), "",         NULL,    NULL,    0755, 0755 },
 };
 
 static bool
@@ -151,6 +152,50 @@ make_one(const struct conf *conf, const struct folder *f, char *why, size_t why_
 		return false;
 	(void)close(fd);
 	return true;
+}
+
+/* What is wrong with one that exists; "" if nothing. */
+static void
+judge(const struct conf *conf, const struct folder *f, const char *path, const struct stat *st, char *why, size_t size)
+{
+	uid_t uid = 0;
+	gid_t gid;
+
+	if (f->owner != NULL)
+		daemon_account(conf, f->owner, &uid, &gid);
+	if (!S_ISDIR(st->st_mode))
+		(void)snprintf(why, size, "%s is no folder; write another path", path);
+	else if (geteuid() == 0 && !is_ours(st->st_uid) && st->st_uid != uid)
+		(void)snprintf(why, size, "%s belongs to uid %u; write: chown -R %u %s (or take another folder)", path, st->st_uid, uid, path);
+	else
+		why[0] = '\0';
+}
+
+void
+folders_check(const struct conf *conf, folder_say *say, void *ctx)
+{
+	char why[PATH_MAX + 200];
+	struct stat st;
+
+	for (size_t i = 0; i < LEN(folders); i++) {
+		const struct folder *f = &folders[i];
+		const char *path = *(char *const *)((const char *)conf + f->at);
+
+		if (f->below[0] != '\0')
+			continue;
+		if (stat(path, &st) == 0) {
+			judge(conf, f, path, &st, why, sizeof(why));
+			if (why[0] != '\0')
+				say(ctx, true, f->option, why);
+		} else if (errno == ENOENT) {
+			(void)snprintf(why, sizeof(why), "there is no %s; 'pennypost start' will make it, if this is the path you mean "
+			    "and its disk is mounted", path);
+			say(ctx, false, f->option, why);
+		} else if (errno != EACCES || geteuid() == 0) {
+			(void)snprintf(why, sizeof(why), "%s: %s; write another path", path, strerror(errno));
+			say(ctx, true, f->option, why);
+		}
+	}
 }
 
 bool

@@ -27,6 +27,10 @@ int folder_make(const char *path, uid_t uid, gid_t gid, mode_t mode, char *why, 
 /* All folders of the configuration.  False: `why` says which one and what to do. */
 bool folders_make(const struct conf *conf, char *why, size_t why_size);
 
+/* For `check`: what is missing (no mistake yet) or cannot be used, with the option that names it. */
+typedef void folder_say(void *ctx, bool mistake, const char *option, const char *text);
+void folders_check(const struct conf *conf, folder_say *say, void *ctx);
+
 /*
  * Write a whole file below dirfd: beside it, synced, renamed over it, folder
  * synced.  False with errno: the old file, if any, is untouched.

@@ -49,6 +49,7 @@ struct control_conn {
 	uint64_t		 count;
 	bool			 wants_commit;	/* its answer waits for the log */
 	bool			 failed;
+	bool			 as_it_was;	/* an action found a message that is so already */
 	uint32_t		 asked;		/* id of a question that the tracer has, 0: none */
 };
 
@@ -208,10 +209,12 @@ send_item(struct control_conn *c, const struct message *m)
 static bool
 act(struct control_conn *c, const struct message *m)
 {
-	if (c->action == ACTION_HOLD && (m->flags & MESSAGE_HELD) != 0)
+	bool held = (m->flags & MESSAGE_HELD) != 0;
+
+	if ((c->action == ACTION_HOLD && held) || (c->action == ACTION_RELEASE && !held)) {
+		c->as_it_was = true;
 		return true;
-	if (c->action == ACTION_RELEASE && (m->flags & MESSAGE_HELD) == 0)
-		return true;
+	}
 	c->count++;
 	return result_action(c->queue, m, c->action, (uint32_t)c->uid, "");
 }
@@ -235,6 +238,8 @@ finish(struct control_conn *c)
 	}
 	if (c->failed)
 		send_end(c, TEMP, c->count, "the queue cannot write its log");
+	else if (c->count == 0 && c->filter.qid != 0 && c->as_it_was)
+		send_end(c, PERM, 0, c->action == ACTION_HOLD ? "the message is on hold already" : "the message is not on hold");
 	else if (c->count == 0 && c->filter.qid != 0)
 		send_end(c, PERM, 0, "no such message");
 	else
@@ -346,6 +351,7 @@ take_do(struct control_conn *c, struct slice frame)
 	if (m.action == ACTION_RETRY || m.action == ACTION_RELEASE)
 		schedule_all_up(c->queue);
 	c->doing = true;
+	c->as_it_was = false;
 	c->action = m.action;
 	go_on(c);
 	return true;

@@ -344,6 +344,58 @@ def test_check_finds_what_is_wrong(make_suite):
     assert "is not the key of" in texts and "is not for mail.example.test" in texts and "chmod 600" in texts
 
 
+@pytest.mark.parametrize("option,value,says,code", [
+    ("log-to", "", "log-to is empty; write a value", 78),
+    ("log-to", "sylog", "log-to: 'sylog' is unknown; write stderr, syslog, journal, or a file", 78),
+    ("log-to", "./run", "is not a regular file; write stderr", 78),
+    ("spool-dir", "", "spool-dir is empty", 78),
+    ("spool-dir", "nowhere", "warning: spool-dir: there is no DIR/nowhere; 'pennypost start' will make it", 0),
+    ("spool-dir", "pennypost.conf/spool", "spool-dir: DIR/pennypost.conf/spool: Not a directory; write another path", 78),
+    ("mail-root", "tls/cert.pem", "mail-root: DIR/tls/cert.pem is no folder; write another path", 78),
+    ("state-dir", "nobodys", "state-dir: DIR/nobodys belongs to uid 65534; write: chown", 78),
+    ("tls-key", "nokey.pem", "tls-key: DIR/nokey.pem: No such file or directory; write where the key", 78),
+    ("tls-key", "tls/cert.pem", "tls-key: DIR/tls/cert.pem holds no key that can be read; write where the key", 78),
+    ("tls-key", "locked.pem", "tls-key: DIR/locked.pem holds no key that can be read; write where the key of tls-certificate is (PEM, without a password)", 78),
+    ("tls-key", "other.pem", "tls-key: DIR/other.pem is not the key of DIR/tls/cert.pem; write where", 78),
+    ("tls-certificate", "nocert.pem", "tls-certificate: DIR/nocert.pem: No such file or directory; write where the certificate", 78),
+    ("tls-certificate", "tls/key.pem", "tls-certificate: DIR/tls/key.pem holds no certificate that can be read; write where the certificate", 78),
+    ("libexec-dir", "bin", "warning: libexec-dir: DIR/bin/queue: No such file or directory; 'make install' puts it there", 0),
+])
+def test_check_says_where_and_what_to_write(checked, option, value, says, code):
+    suite, good = checked
+    lines = [line for line in good.splitlines() if not line.startswith(option)] + ["", f'{option} = "{value}"']
+    with open(suite.conf, "w") as f:
+        f.write("\n".join(lines) + "\n")
+    if value == "nobodys" and os.getuid() != 0:
+        pytest.skip("folders of others need root")
+    done = suite.run("check", check=False)
+    assert done.returncode == code, done.stdout
+    said = [line for line in done.stdout.splitlines() if says.replace("DIR", suite.dir) in line]
+    assert said and said[0].startswith(f"{suite.conf}:{len(lines)}: "), done.stdout
+
+
+@pytest.fixture(scope="module")
+def checked(make_suite):
+    """A suite that is not started, with keys that are not its own."""
+    suite = make_suite(start=False)
+    for name, more in (("other", ["-nodes"]), ("locked", ["-passout", "pass:x"])):
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-subj", "/CN=x", *more,
+                        "-keyout", os.path.join(suite.dir, name + ".pem"), "-out", os.devnull], check=True, capture_output=True)
+        os.chmod(os.path.join(suite.dir, name + ".pem"), 0o600)
+    os.mkdir(os.path.join(suite.dir, "nobodys"))
+    if os.getuid() == 0:
+        os.chown(os.path.join(suite.dir, "nobodys"), 65534, 65534)
+    with open(suite.conf) as f:
+        return suite, f.read()
+
+
+def test_words_that_were_wrong(suite):
+    done = suite.run("domain", "del", "nope.test", check=False)
+    assert done.returncode == 68 and "nope.test is none of our domains; 'pennypost domain list'" in done.stderr and "domain add" not in done.stderr
+    text = suite.run("explain", "postmaster").stdout
+    assert "(built in)" in text and ":0" not in text
+
+
 def test_explain(suite):
     one = suite.json("explain", "alice+news@example.test", "--from", "s@example.net", "--ip", "192.0.2.1", "--size", "1000")
     assert one["verdict"] == "accept" and one["targets"][0]["path"].endswith("example.test/alice/Maildir")
@@ -380,7 +432,12 @@ def test_queue_and_trace(make_suite):
     assert re.search(r"^%s +\d+ \w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d alice@example\.test$" % qid, suite.run("queue", "list").stdout, re.M)
     suite.run("queue", "hold", qid)
     assert f"{qid}!" in suite.run("queue", "list").stdout
+    twice = suite.run("queue", "hold", qid, check=False)
+    assert twice.returncode == 66 and "on hold already" in twice.stderr
     suite.run("queue", "release", qid)
+    twice = suite.run("queue", "release", qid, check=False)
+    assert twice.returncode == 66 and "the message is not on hold" in twice.stderr
+    assert "no such message" in suite.run("queue", "release", "0000000000A", check=False).stderr
     assert "Subject: stays\n" in suite.run("queue", "export", qid).stdout
     with tempfile.TemporaryDirectory() as folder:
         suite.run("queue", "export", "--dir", folder)
