@@ -17,6 +17,7 @@
 
 #define EX_NOT_RUNNING	3	/* of status, as init scripts have it */
 #define STOP_TURNS	1200	/* of 100 ms */
+#define DEAD_TURNS	20	/* the same, for one that was killed a moment ago */
 #define LEFTOVER_WAIT_MS 5000
 
 static void
@@ -153,11 +154,11 @@ end_leftovers(const struct cli *c, int run_dirfd)
 }
 
 static bool
-wait_for_end(const struct cli *c)
+wait_for_end(const struct cli *c, int turns)
 {
 	int fd;
 
-	for (int i = 0; i < STOP_TURNS; i++) {
+	for (int i = 0; i < turns; i++) {
 		pid_t pid = master_pid(c, &fd);
 
 		if (fd >= 0)
@@ -187,11 +188,11 @@ cmd_stop(struct cli *c, int argc, char **argv)
 	rc = request(c, MASTER_STOP, 10000);
 	if (rc == EX_NOPERM)
 		goto out;
-	if (rc != EX_OK && !signal_master(run_dirfd, SIGTERM)) {
+	if (rc != EX_OK && !signal_master(run_dirfd, SIGTERM) && !wait_for_end(c, DEAD_TURNS)) {
 		cli_errno(c, "the master (process %ld) cannot be told to stop", (long)pid);
 		goto out;
 	}
-	if (!wait_for_end(c)) {
+	if (!wait_for_end(c, STOP_TURNS)) {
 		cli_say(c, "the master does not end; it is killed");
 		(void)signal_master(run_dirfd, SIGKILL);
 	}
