@@ -141,6 +141,7 @@ install: all
 	for f in $(wildcard etc/sysusers.d/*.conf); do $(INSTALL) -m 644 $$f $(DESTDIR)$(prefix)/lib/sysusers.d/; done
 	for f in $(wildcard etc/tmpfiles.d/*.conf); do $(INSTALL) -m 644 $$f $(DESTDIR)$(prefix)/lib/tmpfiles.d/; done
 	for f in $(wildcard etc/pam.d/*); do $(INSTALL) -m 644 $$f $(DESTDIR)$(pamdir)/; done
+	for f in $(wildcard etc/fail2ban/*/*.conf); do $(INSTALL) -D -m 644 $$f $(DESTDIR)$(sysconfdir)/$${f#etc/}; done
 	if [ -z "$(DESTDIR)" ] && [ "$$(id -u)" = 0 ] && [ "$(ACCOUNTS)" != no ]; then scripts/postinstall $(libexecdir)/pennypost $(prefix); fi
 
 clean:
