@@ -102,8 +102,14 @@ add_one(struct store_folder *f, const struct strays *s, const struct stray *t, s
 	if (t->name_len == 0 || !maildir_parse(slice_of(stray_name(s, t)), &name))
 		return STORE_OK;
 	m = view_find(f, name.base);
-	if (m != NULL)		/* deliver or another session was quicker; or a double */
-		return m->absent ? take(f, m, s, t) : STORE_OK;
+	if (f->no_memory)
+		return STORE_MEMORY;
+	if (m != NULL && m->absent)	/* deliver or another session was quicker */
+		return take(f, m, s, t);
+	if (m != NULL) {		/* a double: the next look gives it a name of its own */
+		f->dirty = true;
+		return STORE_OK;
+	}
 	if (u->uidnext == UINT32_MAX)
 		return STORE_LIMIT;
 	crlf = crlf_size_of(name.base);

@@ -47,6 +47,7 @@ remove_one(struct removal *r, struct msg *m)
 	if (unlinkat(view_file_dir(f, m), file, 0) != 0)
 		return errno == ENOENT ? STORE_GONE : store_from_errno(errno);
 	r->touched[m->where] = true;
+	own_did(f, m->where == IN_CUR, m->where == IN_NEW);
 	r->octets += (int64_t)size;
 	r->uid[r->n++] = m->pub.uid;
 	view_forget(f, m);
@@ -112,8 +113,11 @@ remove_messages(struct store_folder *f, const uint32_t *uid, size_t n, bool any_
 	r.uid = reallocarray(NULL, n + 1, sizeof(*r.uid));
 	if (r.uid == NULL)
 		return STORE_MEMORY;
+	own_begin(f);
 	error = remove_all(&r, uid, n);
 	finished = finish(&r);
+	own_end(f);
+	view_sync(f);
 	free(r.uid);
 	return store_done(f->box.store, error != STORE_OK ? error : finished);
 }

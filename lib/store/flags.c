@@ -75,6 +75,7 @@ rename_one(struct store_folder *f, struct msg *m, const struct store_flags *c, u
 	m->unsaved = 0;
 	done->cur = true;
 	done->new |= m->where == IN_NEW;
+	own_did(f, m->where == IN_NEW ? 1 : 2, m->where == IN_NEW);
 	return view_set_file(f, m, IN_CUR, slice_of(to));
 }
 
@@ -166,6 +167,7 @@ store_folder_flags(struct store_folder *f, const uint32_t *uid, size_t n, const 
 	struct store *s = f->box.store;
 	struct renamed done = { 0 };
 	enum store_error error, noted, sync_error = STORE_OK;
+	bool others_unnoted;
 	uint32_t keywords;
 
 	if (f->readonly)
@@ -181,8 +183,14 @@ store_folder_flags(struct store_folder *f, const uint32_t *uid, size_t n, const 
 		if (error != STORE_OK)
 			return store_done(s, error);
 	}
+	own_begin(f);
+	others_unnoted = f->some_unnoted;
 	error = change_all(f, uid, n, change, keywords, &done);
 	noted = view_note(f, uid, n);
+	if (noted == STORE_OK && !f->dirty)
+		f->some_unnoted = others_unnoted;
+	own_end(f);
+	view_sync(f);
 	if (error == STORE_OK)
 		error = noted;
 	if ((change->how & STORE_UNSYNCED) == 0)

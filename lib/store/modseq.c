@@ -12,34 +12,46 @@
 
 #include "store_int.h"
 
+uint32_t
+view_tags(const struct msg *m)
+{
+	return m->upper | (m->where == IN_NEW ? UIDLIST_IN_NEW : 0) | (m->odd != NULL ? UIDLIST_ODD : 0);
+}
+
 bool
 view_is_noted(const struct msg *m)
+{
+	return view_tags(m) == m->noted_upper && m->pub.keywords == m->noted_lower;
+}
+
+static bool
+letters_are_noted(const struct msg *m)
 {
 	return m->upper == (m->noted_upper & UIDLIST_LETTERS) && m->pub.keywords == m->noted_lower;
 }
 
-enum store_error
+void
 view_take_flags(struct store_folder *f, struct msg *m, const struct uidlist_record *r)
 {
 	bool agreed = view_is_noted(m) && m->unsaved == 0;
-	char file[MAILDIR_NAME_MAX + 1];
 
-	if (!r->tagged || r->modseq <= m->pub.modseq)
-		return STORE_OK;
+	if (!r->tagged)
+		return;
 	m->noted_upper = r->upper;
 	m->noted_lower = r->lower;
-	m->pub.modseq = r->modseq;
 	m->pending = false;
-	if (view_is_noted(m))
-		return STORE_OK;
+	f->behind = true;
 	view_changes(f, m);
+	if (r->modseq > m->pub.modseq)
+		m->pub.modseq = r->modseq;
+	if (view_is_noted(m))
+		return;
 	/* Without a change of our own it is what the file is called now; else a look tells. */
-	f->dirty = true;
-	if (agreed && !m->absent && m->odd == NULL && (r->upper & (UIDLIST_IN_NEW | UIDLIST_ODD)) == 0 &&
-	    maildir_print(view_base(f, m), r->upper & UIDLIST_LETTERS, r->lower, file))
-		return view_set_file(f, m, IN_CUR, slice_of(file));
-	f->some_unnoted = true;
-	return STORE_OK;
+	if (agreed && (r->upper & UIDLIST_ODD) == 0) {
+		view_set_letters(f, m, (r->upper & UIDLIST_IN_NEW) != 0 ? IN_NEW : IN_CUR, r->upper & UIDLIST_LETTERS, r->lower);
+		return;
+	}
+	f->dirty = f->some_unnoted = true;
 }
 
 /* Which are to be written; false if none. */
@@ -64,20 +76,22 @@ append_flags(struct store_folder *f)
 	enum store_error error = STORE_OK;
 	struct buf records;
 	uint64_t modseq;
-	size_t n = 0;
+	size_t n = 0, changed = 0;
 
-	for (uint32_t i = 0; i < f->m; i++)
+	for (uint32_t i = 0; i < f->m; i++) {
 		n += f->msg[i].pending;
+		changed += f->msg[i].pending && !letters_are_noted(&f->msg[i]);
+	}
 	if (n == 0)
 		return STORE_OK;
-	modseq = uidlist_next_modseq(u);
+	modseq = changed > 0 ? uidlist_next_modseq(u) : u->modseq;
 	buf_init(&records, 64 * (n + 1));
 	for (uint32_t i = 0; i < f->m; i++) {
 		const struct msg *m = &f->msg[i];
 
 		if (m->pending)
-			uidlist_put_flags(u, &records, m->pub.uid, m->upper | (m->where == IN_NEW ? UIDLIST_IN_NEW : 0) |
-			    (m->odd != NULL ? UIDLIST_ODD : 0), m->pub.keywords);
+			uidlist_put_flags(u, &records, m->pub.uid, view_tags(m), m->pub.keywords,
+			    letters_are_noted(m) ? m->pub.modseq : modseq);
 	}
 	error = uidlist_append(u, &records);
 	buf_clear(&records);
@@ -86,9 +100,10 @@ append_flags(struct store_folder *f)
 
 		if (!m->pending)
 			continue;
-		m->noted_upper = m->upper;
+		if (!letters_are_noted(m))
+			m->pub.modseq = modseq;
+		m->noted_upper = view_tags(m);
 		m->noted_lower = m->pub.keywords;
-		m->pub.modseq = modseq;
 	}
 	return error;
 }
@@ -118,6 +133,31 @@ view_note(struct store_folder *f, const uint32_t *uid, size_t n)
 	f->dirty = f->some_unnoted = true;	/* it is tried again at the next look */
 	/* The change itself is made, and told; what a full disk keeps us from is its number. */
 	return error == STORE_NOSPACE ? STORE_OK : error;
+}
+
+void
+view_sync(struct store_folder *f)
+{
+	struct uidlist *u = &f->box.uids;
+	struct buf record;
+	bool replaced;
+
+	if (f->dirty || f->behind || f->some_unnoted ||
+	    (own_same(&f->stamp[0], &f->logged[0]) && own_same(&f->stamp[1], &f->logged[1])))
+		return;
+	if (uidlist_lock(u, &replaced) != STORE_OK)
+		return;
+	/* What others wrote meanwhile is not in our stamps. */
+	if (!replaced && uidlist_changed(u) == UIDLIST_SAME) {
+		buf_init(&record, 128);
+		uidlist_put_sync(u, &record, f->stamp);
+		if (uidlist_append(u, &record) == STORE_OK) {
+			f->logged[0] = f->stamp[0];
+			f->logged[1] = f->stamp[1];
+		}
+		buf_clear(&record);
+	}
+	uidlist_unlock(u);
 }
 
 /* ---- what is said of it ---- */

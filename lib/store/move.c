@@ -73,6 +73,7 @@ move_one(struct mover *v, struct msg *m)
 		v->bases.len = had;
 		return errno == ENOENT ? STORE_GONE : store_from_errno(errno);
 	}
+	own_did(v->f, m->where == IN_CUR, m->where == IN_NEW);
 	note_moved(v, m, &e);
 	return STORE_OK;
 }
@@ -163,11 +164,14 @@ move_messages(struct mover *v, const uint32_t *uid, size_t n)
 
 	if (error != STORE_OK)
 		return error;
+	own_begin(v->f);
 	error = move_all(v, uid, n);
 	done = sync_dirs(v);
 	if (done == STORE_OK)
 		done = give_uids(v);
 	box_gone(&v->f->box, v->uid, v->n);
+	own_end(v->f);
+	view_sync(v->f);
 	quota_add(s, v->f->box.name, -(int64_t)v->octets, -(int64_t)v->n);
 	quota_add(s, v->to.name, (int64_t)v->octets, (int64_t)v->n);
 	return error != STORE_OK ? error : done;

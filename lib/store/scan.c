@@ -15,8 +15,6 @@
 #include "store_int.h"
 
 #define TRIES		4		/* looks before some candidates are left for the next time */
-#define RACY_NS		(40 * 1000000)	/* an mtime so young may hide a change: clock ticks are coarse */
-#define RACY_COARSE_NS	2000000000	/* file systems with whole seconds */
 #define NAMES_OCTETS	(256u * 1024 * 1024)
 
 struct scanner {
@@ -92,7 +90,9 @@ see_entry(void *ctx, const char *file, unsigned char type)
 	if (type == DT_DIR || type == DT_LNK || !maildir_parse(slice_of(file), &name))
 		return true;
 	m = view_find(sc->f, name.base);
-	if (m != NULL)
+	if (sc->f->no_memory)
+		sc->error = STORE_MEMORY;
+	else if (m != NULL)
 		sc->error = take_file(sc, m, file, &name);
 	else if (sc->collect && !put_stray(&sc->strays, file, sc->where))
 		sc->error = STORE_MEMORY;
@@ -101,7 +101,7 @@ see_entry(void *ctx, const char *file, unsigned char type)
 
 /* new/ first: a file that moves to cur/ meanwhile is then seen there. */
 static enum store_error
-look(struct scanner *sc, bool collect)
+look(struct scanner *sc, bool collect, bool all)
 {
 	static const struct { enum box_sub sub; enum msg_where where; } dirs[] = {
 		{ BOX_NEW, IN_NEW }, { BOX_CUR, IN_CUR },
@@ -109,7 +109,7 @@ look(struct scanner *sc, bool collect)
 	enum store_error error = STORE_OK;
 
 	sc->collect = collect;
-	for (size_t i = 0; i < LEN(dirs) && error == STORE_OK; i++) {
+	for (size_t i = 0; i < (all ? LEN(dirs) : 1) && error == STORE_OK; i++) {
 		int dir = box_sub(&sc->f->box, dirs[i].sub);
 
 		if (dir < 0)
@@ -225,64 +225,67 @@ settle_doubles(struct scanner *sc)
 
 /* ---- when ---- */
 
-/* The mtimes that a later look is compared with. */
-static void
-note_times(struct store_folder *f)
-{
-	struct timespec now;
-
-	(void)clock_gettime(CLOCK_REALTIME, &now);
-	f->dirty = false;
-	for (int i = 0; i < 2; i++) {
-		struct stat st;
-		int64_t age_ns;
-
-		if (fstat(box_sub(&f->box, i == IN_NEW ? BOX_NEW : BOX_CUR), &st) != 0) {
-			f->dirty = true;
-			continue;
-		}
-		f->mtime[i] = st.st_mtim;
-		age_ns = (now.tv_sec - st.st_mtim.tv_sec) * 1000000000 + (now.tv_nsec - st.st_mtim.tv_nsec);
-		if (age_ns < (st.st_mtim.tv_nsec == 0 ? RACY_COARSE_NS : RACY_NS))
-			f->dirty = true;
-	}
-}
-
 bool
 scan_needed(struct store_folder *f)
 {
-	if (f->dirty || uidlist_changed(&f->box.uids) != UIDLIST_SAME)
-		return true;
-	for (int i = 0; i < 2; i++) {
-		struct stat st;
+	struct uidlist_stamp now[2];
+	bool settled;
 
-		if (fstat(box_sub(&f->box, i == IN_NEW ? BOX_NEW : BOX_CUR), &st) != 0 ||
-		    st.st_mtim.tv_sec != f->mtime[i].tv_sec || st.st_mtim.tv_nsec != f->mtime[i].tv_nsec)
-			return true;
-	}
-	return false;
+	own_poll(f->box.store);
+	own_check_late(f);
+	if (f->dirty)
+		return true;
+	if (uidlist_changed(&f->box.uids) != UIDLIST_SAME && (view_read_index(f) != STORE_OK || f->box.uids.damaged))
+		return true;
+	return f->dirty || f->behind || !own_stamps(f, now, &settled) ||
+	    !own_same(&now[0], &f->stamp[0]) || !own_same(&now[1], &f->stamp[1]);
 }
 
 /* ---- one scan ---- */
+
+/* Nothing is known of those to be looked for. */
+static void
+forget_places(struct store_folder *f, bool all)
+{
+	f->sure = 0;
+	for (uint32_t i = 0; i < f->m; i++) {
+		if (all || f->msg[i].where == IN_NEW || f->msg[i].late) {
+			f->msg[i].absent = true;
+			f->msg[i].late = false;
+		}
+	}
+}
 
 static enum store_error
 scan_once(struct scanner *sc)
 {
 	struct store_folder *f = sc->f;
+	struct uidlist_stamp now[2];
 	enum store_error error;
+	bool settled = false, all;
 
-	for (uint32_t i = 0; i < f->m; i++) {
-		f->msg[i].absent = true;
-		f->msg[i].late = false;
+	if (!own_stamps(f, now, &settled))
+		return store_from_errno(errno);
+	f->own_spoiled = true;	/* which of our changes the stamps have in them is not known */
+	/* cur/ is as it was: what is missing in new/ is the only reason to read it. */
+	all = f->dirty || !own_same(&now[IN_CUR], &f->stamp[IN_CUR]);
+	f->dirty = !settled;
+	f->behind = false;
+	forget_places(f, all);
+	error = look(sc, true, all);
+	if (error == STORE_OK && !all && any_missing(f)) {
+		forget_places(f, true);
+		error = look(sc, true, true);
+		all = true;
 	}
-	note_times(f);
-	error = look(sc, true);
-	if (error == STORE_OK && any_missing(f))
-		error = look(sc, false);
+	if (error == STORE_OK && all && any_missing(f))
+		error = look(sc, false, true);
 	if (error != STORE_OK) {
 		f->dirty = true;
 		return error;
 	}
+	f->stamp[0] = now[0];
+	f->stamp[1] = now[1];
 	settle_doubles(sc);
 	error = bury(f);
 	if (error == STORE_OK && sc->strays.n > 0)

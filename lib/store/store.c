@@ -383,7 +383,7 @@ store_open(int dirfd, const struct store_options *options, enum store_error *err
 	*error = STORE_MEMORY;
 	if (s == NULL)
 		return NULL;
-	s->pop3_fd = s->inotify_fd = -1;
+	s->pop3_fd = s->inotify_fd = s->own_fd = -1;
 	s->quota = options->quota;
 	s->say = options->say;
 	s->say_ctx = options->say_ctx;
@@ -410,6 +410,8 @@ store_close(struct store *s)
 	status_forget(s);
 	if (s->inotify_fd >= 0)
 		(void)close(s->inotify_fd);
+	if (s->own_fd >= 0)
+		(void)close(s->own_fd);
 	if (s->pop3_fd >= 0)
 		(void)close(s->pop3_fd);
 	if (s->dir >= 0)

@@ -11,6 +11,7 @@
  *	view.c		struct store_folder: messages by number; refresh
  *	scan.c		the directories against the view: what is new, gone, changed
  *	modseq.c	what changed is noted in the index
+ *	own.c		directories that only we changed need no look
  *	flags.c, expunge.c, move.c, content.c, status.c, watch.c	on views
  *	group.c		new messages; group_sync.c, group_publish.c make them durable and visible
  *	quota.c		maildirsize
@@ -40,6 +41,7 @@ struct store {
 	int		 err;		/* errno of the last failure */
 	int		 pop3_fd;	/* holds the lock, or -1 */
 	int		 inotify_fd;	/* or -1 */
+	int		 own_fd;	/* inotify of own.c, or -1 */
 	struct store_folder *views;	/* open ones */
 	struct status_cache *status;
 	uint32_t	 name_counter;	/* Q of unique names */
@@ -201,12 +203,20 @@ struct store_folder {
 	struct msg	*msg;		/* by UID: [0, n) the view; [n, m) candidates to come into it */
 	uint32_t	 n, m, cap;
 	struct buf	 names;		/* base names, one after the other */
-	uint32_t	*hash;		/* index into msg + 1, by base name */
+	uint32_t	*hash;		/* index into msg + 1, by base name; made when one is looked for */
+	bool		 hashed, no_memory;
 	uint32_t	 hash_size;	/* a power of 2 */
 	uint64_t	 hash_key[2];
-	struct timespec	 mtime[2];	/* of cur and new when the last scan began */
-	bool		 dirty;		/* scan again, whatever they say */
-	bool		 keywords_changed;
+	struct uidlist_stamp stamp[2];	/* of cur and new when they held what the view knows, no more no less */
+	struct uidlist_stamp logged[2];	/* the last of which the index knows */
+	bool		 dirty;		/* scan all of it, whatever they say */
+	bool		 behind;	/* records were read after those of the stamps */
+	uint32_t	 sure;		/* that many at the front are not absent */
+	int		 own_watch[2];	/* own.c: inotify watch of cur, new; -1 */
+	uint32_t	 own_want[2];	/* events that our own changes make */
+	uint32_t	 own_got[2];
+	bool		 own_active, own_spoiled, own_late;
+	bool		 keywords_changed, new_keywords;
 	bool		 some_changed, some_gone;	/* refresh has something to tell of known messages */
 	bool		 some_unnoted;	/* letters that the index may not know */
 	int		 watch[2];	/* inotify watch of cur, new; -1 */
@@ -214,7 +224,8 @@ struct store_folder {
 
 /* view_table.c: messages by number, UID and base name */
 struct slice view_base(const struct store_folder *f, const struct msg *m);
-struct msg *view_find(const struct store_folder *f, struct slice base);
+/* The live message of that name.  f->no_memory is set when there is none to look for it. */
+struct msg *view_find(struct store_folder *f, struct slice base);
 struct msg *view_uid(const struct store_folder *f, uint32_t uid);
 /* Add a candidate; NULL: no memory.  Moves f->msg. */
 struct msg *view_add(struct store_folder *f, uint32_t uid, struct slice base);
@@ -243,15 +254,40 @@ enum store_error view_read_index(struct store_folder *f);
  */
 enum store_error view_note(struct store_folder *f, const uint32_t *uid, size_t n);
 bool view_is_noted(const struct msg *m);
+/* Where the file is and its letters, as an index record has them. */
+uint32_t view_tags(const struct msg *m);
+/* Let others, and those who come later, know that the directories are as the index says. */
+void view_sync(struct store_folder *f);
 /* What the record of another process says of a message's letters. */
-enum store_error view_take_flags(struct store_folder *f, struct msg *m, const struct uidlist_record *r);
+void view_take_flags(struct store_folder *f, struct msg *m, const struct uidlist_record *r);
 /* EMAILID */
 uint64_t view_object(const struct store_folder *f, const struct msg *m);
+
+/* The file is called base:2,LETTERS in that directory. */
+void view_set_letters(struct store_folder *f, struct msg *m, enum msg_where where, uint32_t upper, uint32_t lower);
+
+/*
+ * own.c: what this process does itself to a directory need not be looked for in it.  Between
+ * own_begin() and own_end() it counts what it does, and the kernel says how much was done by
+ * anybody; if that is the same, the stamps are brought up to date.  Where the kernel's times
+ * are too coarse to tell one change from the next, or there is no inotify, nothing of this
+ * happens, and the directories are read again.
+ */
+void own_begin(struct store_folder *f);
+void own_did(struct store_folder *f, uint32_t in_cur, uint32_t in_new);
+void own_end(struct store_folder *f);
+/* News of what others did; if it is in our stamps nevertheless, f->dirty is set. */
+void own_poll(struct store *s);
+void own_check_late(struct store_folder *f);
+void own_close(struct store_folder *f);
+/* cur and new now; *settled: no later change can leave the same stamps. */
+bool own_stamps(struct store_folder *f, struct uidlist_stamp out[2], bool *settled);
+bool own_same(const struct uidlist_stamp *a, const struct uidlist_stamp *b);
 
 /* scan.c: look at the directories: candidates and flags are up to date then, and
  * what is gone is .dead.  What the owner sees does not change but in flags and .gone. */
 enum store_error scan_folder(struct store_folder *f);
-/* Would scan_folder() find anything?  A few fstat. */
+/* Would scan_folder() find anything?  Reads what is new in the index, and a few fstat. */
 bool scan_needed(struct store_folder *f);
 
 /* copy.c: what COPY and MOVE have in common */

@@ -43,6 +43,14 @@ enum uidlist_type {
 	UIDLIST_NEXT = 6,	/* only raises UIDNEXT and the highest modseq */
 	UIDLIST_FLAGS = 7,	/* the message's file has these letters now */
 	UIDLIST_VANISHED = 8,	/* UIDs that are gone; made by compaction */
+	UIDLIST_SYNC = 9,	/* cur/ and new/, with these stamps, hold what the records before say, nothing else */
+};
+
+/* What changes when a directory does: its ctime, which no tool can set back, and its inode. */
+struct uidlist_stamp {
+	int64_t		sec;
+	uint32_t	nsec;
+	uint64_t	ino;	/* 0: none */
 };
 
 /* Of the letters in `upper`: where the file is, and whether its name is another than base:2,LETTERS. */
@@ -79,6 +87,7 @@ struct uidlist_record {
 	int64_t		 saved;		/* ADD: when it came into this folder, 0: not known */
 	uint64_t	 object;	/* ADD: of the message that this is a copy of, 0: of none */
 	bool		 tagged;	/* has the five fields above */
+	struct uidlist_stamp stamp[2];	/* SYNC: of cur, new */
 };
 
 struct uidlist {
@@ -149,7 +158,9 @@ uint32_t uidlist_put_add(struct uidlist *u, struct buf *b, struct slice base, in
 void uidlist_put_gone(struct uidlist *u, struct buf *b, uint32_t uid, int64_t when);
 /* An ADD as r has it, but for its UID, which is given here. */
 uint32_t uidlist_put_new(struct uidlist *u, struct buf *b, const struct uidlist_record *r);
-void uidlist_put_flags(struct uidlist *u, struct buf *b, uint32_t uid, uint32_t upper, uint32_t lower);
+/* modseq 0: the one of this change; else it stays what it was: only the place of the file changed. */
+void uidlist_put_flags(struct uidlist *u, struct buf *b, uint32_t uid, uint32_t upper, uint32_t lower, uint64_t modseq);
+void uidlist_put_sync(struct uidlist *u, struct buf *b, const struct uidlist_stamp stamp[2]);
 /*
  * With the lock, after uidlist_tail() or having read all: the modseq of the changes whose
  * records are composed next; the put functions use u->modseq.  It is the time in

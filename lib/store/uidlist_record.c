@@ -79,6 +79,21 @@ uidlist_trailer(const char *p)
 	return len;
 }
 
+#define STAMP_OCTETS 24
+
+static bool
+parse_stamps(struct slice p, struct uidlist_stamp stamp[2])
+{
+	if (p.len < 2 * STAMP_OCTETS)
+		return false;
+	for (size_t i = 0; i < 2; i++, p.ptr += STAMP_OCTETS) {
+		stamp[i].sec = (int64_t)get64(p.ptr);
+		stamp[i].nsec = uidlist_get32(p.ptr + 8);
+		stamp[i].ino = get64(p.ptr + 16);
+	}
+	return true;
+}
+
 static bool
 parse_payload(struct slice p, struct uidlist_record *r)
 {
@@ -108,6 +123,8 @@ parse_payload(struct slice p, struct uidlist_record *r)
 	case UIDLIST_VANISHED:
 		r->past = p;
 		return true;
+	case UIDLIST_SYNC:
+		return parse_stamps(p, r->stamp);
 	case UIDLIST_FLAGS:
 	case UIDLIST_RECENT:
 	case UIDLIST_NEXT:
@@ -240,10 +257,24 @@ uidlist_put_new(struct uidlist *u, struct buf *b, const struct uidlist_record *r
 }
 
 void
-uidlist_put_flags(struct uidlist *u, struct buf *b, uint32_t uid, uint32_t upper, uint32_t lower)
+uidlist_put_flags(struct uidlist *u, struct buf *b, uint32_t uid, uint32_t upper, uint32_t lower, uint64_t modseq)
 {
 	uidlist_put_record(u, b, &(struct uidlist_record){
-	    .type = UIDLIST_FLAGS, .uid = uid, .upper = upper, .lower = lower });
+	    .type = UIDLIST_FLAGS, .uid = uid, .upper = upper, .lower = lower, .modseq = modseq });
+}
+
+void
+uidlist_put_sync(struct uidlist *u, struct buf *b, const struct uidlist_stamp stamp[2])
+{
+	char octets[2 * STAMP_OCTETS] = { 0 }, *p = octets;
+
+	for (size_t i = 0; i < 2; i++, p += STAMP_OCTETS) {
+		set64(p, (uint64_t)stamp[i].sec);
+		uidlist_set32(p + 8, stamp[i].nsec);
+		set64(p + 16, stamp[i].ino);
+	}
+	uidlist_put_record(u, b, &(struct uidlist_record){
+	    .type = UIDLIST_SYNC, .past = slice_make(octets, sizeof(octets)) });
 }
 
 uint32_t

@@ -69,6 +69,7 @@ struct rewrite {
 	uint32_t	 today;
 	uint32_t	 uidnext, recent;
 	uint64_t	 modseq;
+	struct uidlist_stamp stamp[2];	/* of the last SYNC with nothing behind it */
 	bool		 failed;
 };
 
@@ -127,6 +128,10 @@ rewrite_record(struct rewrite *w, const struct uidlist_record *r)
 	if (r->modseq > w->modseq)
 		w->modseq = r->modseq;
 	vanished_take(&w->vanished, r);
+	if (r->type == UIDLIST_SYNC)
+		memcpy(w->stamp, r->stamp, sizeof(w->stamp));
+	else if (r->type == UIDLIST_ADD || r->type == UIDLIST_GONE || r->type == UIDLIST_FLAGS)
+		w->stamp[0].ino = 0;
 	if (r->type == UIDLIST_ADD)
 		rewrite_add(w, r);
 	else if (r->type == UIDLIST_RECENT && r->uid > w->recent)
@@ -195,7 +200,7 @@ compose_vanished(const struct uidlist *u, struct rewrite *w, struct buf *out)
 }
 
 static void
-compose(const struct uidlist *u, struct rewrite *w, struct buf *out)
+compose(struct uidlist *u, struct rewrite *w, struct buf *out)
 {
 	struct slice past;
 
@@ -216,6 +221,8 @@ compose(const struct uidlist *u, struct rewrite *w, struct buf *out)
 		past = slice_sub(past, some.len, past.len);
 	}
 	compose_vanished(u, w, out);
+	if (w->stamp[0].ino != 0)
+		uidlist_put_sync(u, out, w->stamp);
 	/* The last record tells the highest modseq. */
 	uidlist_put_record(u, out, &(struct uidlist_record){ .type = UIDLIST_NEXT });
 }
@@ -238,8 +245,10 @@ uidlist_rewrite(struct uidlist *u)
 	buf_init(&out, file.len * 2 + 4096 + VANISHED_KEEP * 24);
 	whole = rewrite_read(u, file, &w);
 	fresh.modseq = w.modseq;
-	if (!whole)	/* a message whose record is lost gets another UID: its old one vanishes now */
+	if (!whole) {	/* a message whose record is lost gets another UID: its old one vanishes now */
 		w.vanished.floor = uidlist_next_modseq(&fresh);
+		w.stamp[0].ino = 0;
+	}
 	if (getrandom(&fresh.seed, sizeof(fresh.seed), 0) != (ssize_t)sizeof(fresh.seed))
 		fresh.seed = u->seed + 1;
 	fresh.uidnext = w.uidnext;

@@ -29,21 +29,19 @@ take_add(struct reader *rd, const struct uidlist_record *r)
 	/* Known, or left out of this view before: a UID below the last cannot come into it. */
 	if (f->m > 0 && r->uid <= f->msg[f->m - 1].pub.uid) {
 		m = view_uid(f, r->uid);	/* of a file made anew: with the letters it has now */
-		rd->failed |= m != NULL && !m->dead && view_take_flags(f, m, r) != STORE_OK;
+		if (m != NULL && !m->dead)
+			view_take_flags(f, m, r);
 		return;
 	}
-	older = view_find(f, r->name);
-	if (older != NULL) {
-		view_forget(f, older);	/* the name was given a new UID */
-		older->noted = true;
-		older->known_modseq = r->modseq - 1;
-	}
+	older = f->hashed ? view_find(f, r->name) : NULL;
+	if (older != NULL)
+		view_forget(f, older);	/* the name was given a new UID; so it is found, too, when the hash is made */
 	m = view_add(f, r->uid, r->name);
 	if (m == NULL) {
 		rd->failed = true;
 		return;
 	}
-	f->dirty = true;	/* where it is, a look at the directories tells */
+	f->behind = true;	/* that it is there, a SYNC or a look at the directories tells */
 	m->synced = r->synced;
 	m->date = r->when;
 	m->size = r->size;
@@ -53,6 +51,23 @@ take_add(struct reader *rd, const struct uidlist_record *r)
 	m->noted_lower = r->lower;
 	m->saved = r->saved;
 	m->object = r->object;
+	if (!r->tagged || (r->upper & UIDLIST_ODD) != 0)
+		f->dirty = true;	/* where it is, only a look tells */
+	else
+		view_set_letters(f, m, (r->upper & UIDLIST_IN_NEW) != 0 ? IN_NEW : IN_CUR, r->upper & UIDLIST_LETTERS, r->lower);
+}
+
+/* Somebody saw that the directories are what the records say. */
+static void
+take_sync(struct store_folder *f, const struct uidlist_record *r)
+{
+	memcpy(f->logged, r->stamp, sizeof(f->logged));
+	if (f->dirty || f->some_unnoted)
+		return;
+	memcpy(f->stamp, r->stamp, sizeof(f->stamp));
+	f->behind = false;
+	for (; f->sure < f->m; f->sure++)
+		f->msg[f->sure].absent = f->msg[f->sure].late = false;
 }
 
 static void
@@ -61,12 +76,15 @@ take_record(void *ctx, const struct uidlist_record *r)
 	struct reader *rd = ctx;
 	struct msg *m;
 
+	rd->f->new_keywords |= r->lower != 0;	/* their names may be new */
 	if (r->type == UIDLIST_ADD) {
 		take_add(rd, r);
 	} else if (r->type == UIDLIST_FLAGS) {
 		m = view_uid(rd->f, r->uid);
 		if (m != NULL && !m->dead)
-			rd->failed |= view_take_flags(rd->f, m, r) != STORE_OK;
+			view_take_flags(rd->f, m, r);
+	} else if (r->type == UIDLIST_SYNC) {
+		take_sync(rd->f, r);
 	} else if (r->type == UIDLIST_GONE || r->type == UIDLIST_SIZE) {
 		m = view_uid(rd->f, r->uid);
 		if (m == NULL)
@@ -86,6 +104,7 @@ take_record(void *ctx, const struct uidlist_record *r)
 static enum store_error
 follow_index(struct store_folder *f)
 {
+	f->dirty = true;	/* it does not say what became of those that it does not have */
 	uidlist_close(&f->box.uids);
 	return uidlist_open(&f->box.uids, f->box.dir);
 }
@@ -175,7 +194,16 @@ move_to_cur(struct store_folder *f, struct msg *m)
 		f->dirty = true;	/* somebody else did it, or it is a double */
 		return;
 	}
+	own_did(f, 1, 1);
 	(void)view_set_file(f, m, IN_CUR, slice_of(to));
+}
+
+static bool
+any_in_new(const struct store_folder *f, uint32_t from)
+{
+	while (from < f->n && f->msg[from].where != IN_NEW)
+		from++;
+	return from < f->n;
 }
 
 /* Candidates up to the first that is not there yet become visible.  Their UIDs are durable before. */
@@ -194,6 +222,8 @@ publish(struct store_folder *f)
 	while (f->n < f->m && !f->msg[f->n].absent)
 		f->n++;
 	recent_from = claim_recent(f);
+	if (!f->readonly && any_in_new(f, first))
+		own_begin(f);
 	for (uint32_t i = first; i < f->n; i++) {
 		struct msg *m = &f->msg[i];
 
@@ -203,7 +233,8 @@ publish(struct store_folder *f)
 		if (!f->readonly && m->where == IN_NEW)
 			move_to_cur(f, m);
 	}
-	return STORE_OK;
+	own_end(f);
+	return f->some_unnoted ? view_note(f, NULL, 0) : STORE_OK;
 }
 
 /* ---- open ---- */
@@ -216,10 +247,12 @@ fill(struct store_folder *f)
 
 	if (error == STORE_OK)
 		error = keywords_load(&f->box.keywords, f->box.dir, &changed);
-	if (error == STORE_OK)
+	if (error == STORE_OK && scan_needed(f))
 		error = scan_folder(f);
 	if (error == STORE_OK)
 		error = publish(f);
+	if (error == STORE_OK)
+		view_sync(f);
 	return error;
 }
 
@@ -240,7 +273,7 @@ store_folder_open(struct store *s, struct slice name, bool readonly, enum store_
 		return NULL;
 	}
 	f->readonly = readonly;
-	f->watch[0] = f->watch[1] = -1;
+	f->watch[0] = f->watch[1] = f->own_watch[0] = f->own_watch[1] = -1;
 	buf_init(&f->names, NAMES_OCTETS);
 	*error = STORE_IO;
 	if (getrandom(f->hash_key, sizeof(f->hash_key), 0) == (ssize_t)sizeof(f->hash_key))
@@ -270,6 +303,7 @@ store_folder_close(struct store_folder *f)
 	if (f == NULL)
 		return;
 	(void)store_folder_watch(f, false);
+	own_close(f);
 	for (struct store_folder **p = &f->box.store->views; *p != NULL; p = &(*p)->next) {
 		if (*p == f) {
 			*p = f->next;
@@ -347,14 +381,16 @@ store_folder_refresh(struct store_folder *f, unsigned how, const struct store_ch
 	struct store *s = f->box.store;
 	enum store_error error = STORE_OK;
 	uint32_t before;
-	bool changed = false;
+	bool changed = false, scanned;
 
 	if (deleted_under_us(f))
 		return STORE_NONEXISTENT;
-	if (scan_needed(f)) {
+	scanned = scan_needed(f);
+	if (scanned)
 		error = scan_folder(f);
-		if (error == STORE_OK)
-			error = keywords_load(&f->box.keywords, f->box.dir, &changed);
+	if (error == STORE_OK && (scanned || f->new_keywords)) {
+		f->new_keywords = false;
+		error = keywords_load(&f->box.keywords, f->box.dir, &changed);
 		f->keywords_changed |= changed;
 	}
 	if (error == STORE_OK && (how & STORE_REFRESH_EXPUNGE) != 0)
@@ -363,6 +399,8 @@ store_folder_refresh(struct store_folder *f, unsigned how, const struct store_ch
 		return store_done(s, error);
 	before = f->n;
 	error = publish(f);
+	if (error == STORE_OK)
+		view_sync(f);
 	if (f->n > before && c->added != NULL)
 		c->added(c->ctx, f->n, store_folder_recent(f));
 	if (f->keywords_changed && c->keywords != NULL)

@@ -67,14 +67,36 @@ slot(const struct store_folder *f, struct slice name)
 	return &f->hash[i];
 }
 
-static void
+/* Of two messages with one name the later has the file; it does not matter to the hash
+ * which it holds while the other is forgotten. */
+static bool
 fill_hash(struct store_folder *f)
 {
-	memset(f->hash, 0, f->hash_size * sizeof(*f->hash));
-	for (uint32_t i = 0; i < f->m; i++) {
-		if (!f->msg[i].dead)
-			*slot(f, view_base(f, &f->msg[i])) = i + 1;
+	uint32_t size = f->hash_size < 128 ? 128 : f->hash_size, *hash;
+
+	while (size < 2 * f->cap || size < 2 * f->m)
+		size *= 2;
+	if (size != f->hash_size) {
+		hash = reallocarray(f->hash, size, sizeof(*hash));
+		if (hash == NULL)
+			return false;
+		f->hash = hash;
+		f->hash_size = size;
 	}
+	memset(f->hash, 0, f->hash_size * sizeof(*f->hash));
+	f->hashed = false;
+	for (uint32_t i = 0; i < f->m; i++) {
+		uint32_t *s;
+
+		if (f->msg[i].dead)
+			continue;
+		s = slot(f, view_base(f, &f->msg[i]));
+		if (*s != 0)
+			view_forget(f, &f->msg[*s - 1]);
+		*s = i + 1;
+	}
+	f->hashed = true;
+	return true;
 }
 
 /* Room for one more message. */
@@ -83,7 +105,6 @@ grow(struct store_folder *f)
 {
 	uint32_t cap = f->cap == 0 ? 64 : f->cap * 2;
 	struct msg *msg;
-	uint32_t *hash;
 
 	if (f->m < f->cap)
 		return true;
@@ -93,23 +114,21 @@ grow(struct store_folder *f)
 	if (msg == NULL)
 		return false;
 	f->msg = msg;
-	hash = reallocarray(f->hash, cap * 2, sizeof(*hash));
-	if (hash == NULL)
-		return false;
-	f->hash = hash;
-	f->hash_size = cap * 2;
 	f->cap = cap;
-	fill_hash(f);
-	return true;
+	return !f->hashed || fill_hash(f);
 }
 
 struct msg *
-view_find(const struct store_folder *f, struct slice base)
+view_find(struct store_folder *f, struct slice base)
 {
 	uint32_t *s;
 
-	if (f->hash_size == 0)
+	if (f->m == 0)
 		return NULL;
+	if (!f->hashed && !fill_hash(f)) {
+		f->no_memory = true;
+		return NULL;
+	}
 	s = slot(f, base);
 	return *s == 0 ? NULL : &f->msg[*s - 1];
 }
@@ -156,7 +175,8 @@ view_add(struct store_folder *f, uint32_t uid, struct slice base)
 		.pub.uid = uid, .base_at = (uint32_t)(f->names.len - base.len), .base_len = (uint8_t)base.len,
 		.date = NO_DATE, .absent = true, .late = true, .pub.modseq = 1,
 	};
-	*slot(f, base) = f->m;
+	if (f->hashed)
+		*slot(f, base) = f->m;
 	return m;
 }
 
@@ -167,11 +187,12 @@ view_forget(struct store_folder *f, struct msg *m)
 
 	if (m->dead)
 		return;
-	free_slot = (uint32_t)(slot(f, view_base(f, m)) - f->hash);
-	m->dead = m->pub.gone = true;
+	m->dead = m->pub.gone = f->some_gone = true;
 	if (m->known_modseq == 0)
 		m->known_modseq = f->box.uids.seen_modseq;
-	f->some_gone = true;
+	if (!f->hashed)
+		return;
+	free_slot = (uint32_t)(slot(f, view_base(f, m)) - f->hash);
 	/* Open addressing: what stands behind may have to move up. */
 	for (i = (free_slot + 1) & (f->hash_size - 1); f->hash[i] != 0; i = (i + 1) & (f->hash_size - 1)) {
 		j = hash_name(f, view_base(f, &f->msg[f->hash[i] - 1])) & (f->hash_size - 1);
@@ -235,8 +256,9 @@ view_remove(struct store_folder *f, uint32_t from, bool (*drop)(const struct msg
 		return false;
 	f->m = to;
 	f->n = visible;
+	f->sure = 0;
 	(void)pack_names(f);
-	fill_hash(f);
+	f->hashed = false;
 	return true;
 }
 
@@ -251,6 +273,7 @@ view_clear(struct store_folder *f)
 	f->msg = NULL;
 	f->hash = NULL;
 	f->n = f->m = f->cap = f->hash_size = 0;
+	f->hashed = false;
 }
 
 /* ---- files ---- */
@@ -271,6 +294,18 @@ view_file_dir(struct store_folder *f, const struct msg *m)
 	return box_sub(&f->box, m->where == IN_NEW ? BOX_NEW : BOX_CUR);
 }
 
+void
+view_set_letters(struct store_folder *f, struct msg *m, enum msg_where where, uint32_t upper, uint32_t lower)
+{
+	free(m->odd);
+	m->odd = NULL;
+	m->where = (uint8_t)where;
+	m->upper = upper;
+	m->pub.flags = (uint8_t)((m->pub.flags & STORE_RECENT) | maildir_flags(upper) | m->unsaved);
+	m->pub.keywords = lower;
+	f->some_unnoted |= !view_is_noted(m);
+}
+
 enum store_error
 view_set_file(struct store_folder *f, struct msg *m, enum msg_where where, struct slice file)
 {
@@ -284,12 +319,8 @@ view_set_file(struct store_folder *f, struct msg *m, enum msg_where where, struc
 		if (odd == NULL)
 			return STORE_MEMORY;
 	}
-	free(m->odd);
+	view_set_letters(f, m, where, name.upper, name.lower);
 	m->odd = odd;
-	m->where = (uint8_t)where;
-	m->upper = name.upper;
-	m->pub.flags = (uint8_t)((m->pub.flags & STORE_RECENT) | maildir_flags(name.upper) | m->unsaved);
-	m->pub.keywords = name.lower;
 	f->some_unnoted |= !view_is_noted(m);
 	return STORE_OK;
 }

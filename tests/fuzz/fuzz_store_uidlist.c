@@ -62,12 +62,12 @@ write_file(const uint8_t *data, size_t size)
 	while (size > 2) {
 		size_t len = data[1] < size - 2 ? data[1] : size - 2;
 		struct uidlist_record r = {
-			.type = data[0] % 9 == 0 ? UIDLIST_ADD : (enum uidlist_type)(data[0] % 9),
+			.type = data[0] % 10 == 0 ? UIDLIST_ADD : (enum uidlist_type)(data[0] % 10),
 			.uid = data[0] >> 3, .name = slice_make(data + 2, len), .crlf_size = len,
 		};
 
 		u.uidnext += data[0] & 1;
-		if (r.type == UIDLIST_PAST || r.type == UIDLIST_VANISHED)
+		if (r.type == UIDLIST_PAST || r.type == UIDLIST_VANISHED || r.type == UIDLIST_SYNC)
 			r.past = r.name;
 		else if (len >= 8)
 			memcpy(&r.modseq, data + 2, 8);
