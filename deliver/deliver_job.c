@@ -198,8 +198,6 @@ rcpt_result(struct rcpt *r, enum ipc_outcome outcome, const char *dsn, const cha
 	char text[1000];
 	va_list ap;
 
-	if (r->done)
-		return;
 	va_start(ap, fmt);
 	(void)vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);

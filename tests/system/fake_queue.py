@@ -82,21 +82,28 @@ class FakeQueue:
         except ConnectionResetError:
             return b""
 
+    def take(self, seconds=10):
+        """One frame is counted or kept; False if none came."""
+        frame = self.frame(seconds)
+        if frame is None:
+            return False
+        assert frame, "deliver has gone"
+        name, values = ipc.unpack(frame)
+        if name == "job_ready":
+            self.slots += values["slots"]
+        elif name == "job_results":
+            assert values["qid"]
+            for item in ipc.unpack_list("job_result", values["results"]):
+                self.kept.setdefault(values["job"], []).append(result(item))
+        else:
+            assert name == "hello", name
+        return True
+
     def results(self, job, n=1, seconds=10):
         """n final results of this job, by index; those of other jobs are kept for later."""
         end = time.monotonic() + seconds
         while len([r for r in self.kept.get(job, []) if not r.more]) < n:
-            frame = self.frame(max(0, end - time.monotonic()))
-            assert frame, f"no results of job {job} in {seconds} s" if frame is None else "deliver has gone"
-            name, values = ipc.unpack(frame)
-            if name == "job_ready":
-                self.slots += values["slots"]
-            elif name == "job_results":
-                assert values["qid"]
-                for item in ipc.unpack_list("job_result", values["results"]):
-                    self.kept.setdefault(values["job"], []).append(result(item))
-            else:
-                assert name == "hello", name
+            assert self.take(max(0, end - time.monotonic())), f"no results of job {job} in {seconds} s"
         return sorted(self.kept.pop(job), key=lambda x: x.index)
 
     def close(self):

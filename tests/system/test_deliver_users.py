@@ -6,8 +6,10 @@ import os
 import re
 import shutil
 import stat
+import struct
 import subprocess
 import tempfile
+import time
 
 import pytest
 
@@ -142,6 +144,37 @@ def test_nothing_is_delivered_as_root(machine):
     assert (r.outcome, r.dsn) == (FAILED, "5.1.1")
 
 
+@pytest.mark.parametrize("head", [b"Delivered-To: carla@mail.example.test\r\n", b"Received: from a by b\r\n" * 51])
+def test_loops(machine, head):
+    """With final=1 too: what a .forward gave is not looked at before."""
+    for final in (0, 1):
+        r = machine.one(ME, head + MESSAGE, final=final)
+        assert (r.outcome, r.dsn) == (FAILED, "5.4.6"), r
+
+
+def test_map_that_makes_a_user_root(machine, homes):
+    """V11: the root parent does not take a uid of 0 from a map, whoever wrote it."""
+    path = os.path.join(machine.suite.dir, "maps", "routes.cdb")
+    good = open(path, "rb").read()
+    number = struct.pack("<I", UID["carla"])
+    assert good.count(number * 2) == 1
+
+    def use(data):
+        with open(path + ".x", "wb") as f:
+            f.write(data)
+        os.rename(path + ".x", path)
+        time.sleep(1.1)
+
+    before = mails(homes)
+    machine.stop()		# no mailbox process of hers from before
+    machine.start()
+    use(good.replace(number * 2, bytes(8)))
+    r = machine.one(ME, final=1)
+    assert r.outcome == DEFERRED and "root" in r.text and mails(homes) == before, r
+    use(good)
+    assert machine.one(ME, final=1).outcome == DONE
+
+
 def test_missing_home_waits_and_hurts_nobody(machine):
     r = machine.one("ghost@mail.example.test")
     assert (r.outcome, r.dsn) == (DEFERRED, "4.3.0"), r
@@ -179,6 +212,13 @@ def test_forward_by_way_of_an_alias(machine, homes):
     assert targets(machine.one("carla+boss@mail.example.test")) == ["two@else.example"]
     assert targets(machine.one("carla+other@mail.example.test")) == ["one@else.example"]
     assert targets(machine.one('carla+../boss@mail.example.test'.replace("../", "%2f"))) == ["one@else.example"]
+
+
+def test_forward_of_a_detail_alone(machine, homes):
+    forward(homes, "two@else.example\n", ".forward+boss")
+    assert targets(machine.one("carla+boss@mail.example.test")) == ["two@else.example"]
+    assert machine.one("carla+other@mail.example.test").outcome == DONE
+    assert machine.one(ME).outcome == DONE
 
 
 @pytest.mark.parametrize("how,words", [
@@ -256,6 +296,9 @@ def test_include_of_a_user(machine, homes):
     listed = forward(homes, "alice@example.test\nfar@else.example\n", ".forward-list")
     forward(homes, f":include:{listed}\n")
     assert targets(machine.one(ME)) == ["alice@example.test", "far@else.example"]
+    os.chown(listed, UID["dirk"], UID["dirk"])		# hers alone, or root's
+    os.chmod(listed, 0o644)
+    assert machine.one(ME).outcome == DEFERRED and "belongs to somebody else" in machine.log()
     # Read as her: what only root may read is not.
     forward(homes, ":include:/etc/shadow\n")
     r = machine.one(ME)
