@@ -51,8 +51,8 @@ class FakeQueue:
         return self.last_qid
 
     def job(self, content, rcpts, qid=None, repeat=0, sender="sender@example.net", final=0, in_file=None,
-            envid="", client="192.0.2.7"):
-        """Send one; rcpts: addresses, or (address, orig_to) pairs.  Returns (job, qid)."""
+            envid="", client="192.0.2.7", size=None):
+        """Send one; rcpts: addresses, or (address, orig_to) pairs; size: what is said of a file.  Returns (job, qid)."""
         qid = qid or self.qid()
         job, self.next_job = self.next_job, self.next_job + 1
         pairs = [r if isinstance(r, tuple) else (r, r) for r in rcpts]
@@ -60,7 +60,7 @@ class FakeQueue:
             in_file = len(content) > 64 * 1024
         frame = ipc.pack(
             "job", job=job, qid=qid, repeat=repeat, in_file=in_file, body_8bit=1, arrival_usec=int(time.time() * 1e6),
-            size=len(content), sender=sender, envid=envid, client_address=client, content=b"" if in_file else content,
+            size=len(content) if size is None else size, sender=sender, envid=envid, client_address=client, content=b"" if in_file else content,
             rcpts=ipc.pack_list("job_rcpt", [dict(index=i, addr=a, orig_to=o, final=final) for i, (a, o) in enumerate(pairs)]))
         if in_file:
             fd = os.memfd_create("content")

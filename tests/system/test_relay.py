@@ -9,10 +9,12 @@ import ssl
 import subprocess
 import tempfile
 import threading
+import time
 
 import pytest
 
-from conftest import free_port_base, wait_until
+from conftest import BIN, free_port_base, wait_until
+from fake_queue import DEFERRED, DONE, FAILED, FakeQueue
 
 ZONE = """$TTL 60
 @ SOA ns.{zone}. host.{zone}. 1 60 60 60 60
@@ -27,16 +29,24 @@ RECORDS = {
     "loop.example": "@ MX 5 mail.example.test.\n@ MX 10 mx2\nmx2 A 127.0.0.12\n",
     "refuses.example": "@ MX 10 mx\nmx A 127.0.0.13\n",
     "later.example": "@ MX 10 mx\nmx A 127.0.0.14\n",
+    "peer.example": "@ MX 5 mail.example.test.\n@ MX 5 mx2\nmx2 A 127.0.0.12\n",
+    "nohost.example": "@ MX 10 nothing\n",
+    "viabroken.example": "@ MX 10 mx.broken.example.\n",
+    "broken.example": "this is no zone\n",
 }
 
 
 class Sink(threading.Thread):
     """A mail host that keeps what it gets, with replies that a test chooses."""
 
-    def __init__(self, address, port, replies=None, tls=None, auth=None, pipelining=True):
+    def __init__(self, address, port, replies=None, tls=None, auth=None, pipelining=True, implicit=False, slowly=False):
+        """implicit: TLS from the first octet.  slowly: an octet at a time.  A reply of None ends the connection."""
         super().__init__(daemon=True)
         self.replies, self.tls, self.auth, self.pipelining = replies or {}, tls, auth, pipelining
-        self.messages, self.commands = [], []
+        self.implicit, self.slowly = implicit, slowly
+        self.messages, self.commands, self.connections = [], [], 0
+        self.go = threading.Event()		# the reply to a message waits for it
+        self.go.set()
         self.listener = socket.socket()
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.listener.bind((address, port))
@@ -49,6 +59,8 @@ class Sink(threading.Thread):
                 s = self.listener.accept()[0]
             except OSError:
                 return
+            self.connections += 1
+            s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             threading.Thread(target=self.session, args=(s,), daemon=True).start()
 
     def session(self, s):
@@ -58,10 +70,18 @@ class Sink(threading.Thread):
             s.close()
 
     def talk(self, s):
-        f, secure, mail = s.makefile("rb"), False, {}
+        secure, mail = self.implicit, {}
+        if self.implicit:
+            s = self.tls.wrap_socket(s, server_side=True)
+        f = s.makefile("rb")
 
         def say(text):
-            s.sendall(text.encode() + b"\r\n")
+            if text is None:
+                s.shutdown(socket.SHUT_RDWR)
+                raise OSError
+            data = text.encode() + b"\r\n"
+            for i in range(len(data) if self.slowly else 1):
+                s.sendall(data[i:i + 1] if self.slowly else data)
 
         say(self.replies.get("greeting", "220 sink ESMTP"))
         while line := f.readline():
@@ -78,6 +98,8 @@ class Sink(threading.Thread):
                 say("250 " + caps[-1])
             elif verb == "STARTTLS":
                 say("220 go")
+                if "tls" in self.replies:
+                    say(self.replies["tls"])
                 s = self.tls.wrap_socket(s, server_side=True)
                 f, secure = s.makefile("rb"), True
             elif verb == "AUTH":
@@ -87,7 +109,7 @@ class Sink(threading.Thread):
                 say(self.replies.get("mail", "250 2.1.0 ok"))
             elif verb == "RCPT":
                 reply = self.replies.get(re.search(r"<(.*?)>", command)[1], self.replies.get("rcpt", "250 2.1.5 ok"))
-                if reply.startswith("2"):
+                if reply and reply.startswith("2"):
                     mail["to"].append(re.search(r"<(.*?)>", command)[1])
                 say(reply)
             elif verb == "DATA":
@@ -98,8 +120,11 @@ class Sink(threading.Thread):
                 body = b""
                 while (part := f.readline()) not in (b".\r\n", b""):
                     body += part[1:] if part.startswith(b".") else part
+                if part == b"":
+                    return
+                self.go.wait(60)
                 reply = self.replies.get("end", "250 2.0.0 Ok: queued as SINK1")
-                if reply.startswith("2"):
+                if reply and reply.startswith("2"):
                     mail["content"] = body
                     self.messages.append(mail)
                 say(reply)
@@ -267,3 +292,194 @@ def test_hostile_replies(make_suite, dns):
     assert re.search(r"[\x00-\x09\x0b-\x1f\x7f-\xff]", suite.log()) is None
     for s in sinks:
         s.close()
+
+
+# ---- relay alone, with a queue that we play ----
+
+class Relay:
+    """One relay in the folder of a suite that is not started."""
+
+    def __init__(self, suite):
+        self.suite = suite
+        os.makedirs(os.path.join(suite.dir, "run"), exist_ok=True)
+        os.chmod(suite.dir, 0o755)
+        self.queue = FakeQueue(os.path.join(suite.dir, "run"), "queue-relay")
+        self.log = open(os.path.join(suite.dir, "relay.log"), "w+")
+        self.process = subprocess.Popen([os.path.join(BIN, "relay"), "-C", suite.conf, "-d"], stderr=self.log, stdin=subprocess.DEVNULL)
+        self.queue.accept(30)
+
+    def send(self, rcpts, content=b"Subject: x\r\n\r\nx\r\n", **options):
+        rcpts = [rcpts] if isinstance(rcpts, str) else rcpts
+        job, _ = self.queue.job(content, rcpts, **options)
+        return self.queue.results(job, len(rcpts), 30)
+
+    def one(self, rcpt="r@else.example", **options):
+        return self.send(rcpt, **options)[0]
+
+    def close(self):
+        self.process.send_signal(signal.SIGTERM)
+        assert self.process.wait(30) == 0
+        self.queue.close()
+        self.log.close()
+
+
+@pytest.fixture(scope="module")
+def make_relay(make_suite):
+    made = []
+
+    def make(**options):
+        made.append(Relay(make_suite(users=(), start=False, **options)))
+        return made[-1]
+
+    yield make
+    for r in made:
+        r.close()
+
+
+@pytest.fixture
+def to_sink(make_relay):
+    """to_sink(OPTIONS) gives a relay and its smarthost, a Sink."""
+    sinks = []
+
+    def make(conf=None, **options):
+        port = free_port_base()
+        sinks.append(Sink("127.0.0.1", port, **options))
+        return make_relay(**{"smarthost": f"127.0.0.1:{port}", "smarthost_tls": "never", **(conf or {})}), sinks[-1]
+
+    yield make
+    for sink in sinks:
+        sink.close()
+
+
+@pytest.fixture(scope="module")
+def cert():
+    folder = tempfile.mkdtemp(prefix="pp-tls-")
+    yield certificate(folder)
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("tls,sink,outcome", [
+    ("starttls", {}, DEFERRED), ("may", {}, DONE), ("never", {}, DONE),
+    ("starttls", {"tls": True}, DONE), ("may", {"tls": True}, DONE), ("implicit", {"tls": True, "implicit": True}, DONE),
+    ("starttls", {"tls": True, "replies": {"tls": "no handshake"}}, DEFERRED),
+    ("may", {"tls": True, "replies": {"tls": "no handshake"}}, DONE),		# once more, in the clear
+    ("implicit", {}, DEFERRED),
+])
+def test_tls_of_the_smarthost(to_sink, cert, tls, sink, outcome):
+    sink = {**sink, "tls": cert if sink.get("tls") else None}
+    relay, host = to_sink({"smarthost_tls": tls, "smarthost_verify": "no", "relay_timeout": "2s"}, **sink)
+    r = relay.one()
+    assert r.outcome == outcome, r
+    assert len(host.messages) == (outcome == DONE)
+    assert outcome == DONE or not any(c.startswith("MAIL") for c in host.commands)
+
+
+def test_connections_are_used_again(to_sink):
+    relay, sink = to_sink({"relay_connections": "1"})
+    for i in range(3):
+        assert relay.one().outcome == DONE
+        time.sleep(0.1)
+    assert sink.connections == 1 and "QUIT" not in sink.commands
+    jobs = [relay.queue.job(b"A: b\r\n\r\n", ["r@else.example"])[0] for _ in range(100)]
+    for job in jobs:
+        assert relay.queue.results(job)[0].outcome == DONE
+    assert sink.connections == 2 and sink.commands.count("QUIT") == 1	# a hundred on the first
+
+
+def test_replies_in_pieces(to_sink):
+    relay, sink = to_sink(slowly=True)
+    assert relay.one().outcome == DONE and len(sink.messages) == 1
+
+
+@pytest.mark.parametrize("where,dsn,words", [
+    ("greeting", "4.4.1", "lost connection"), ("mail", "4.4.2", "lost connection"), ("rcpt", "4.4.2", "lost connection"),
+    ("end", "4.4.2", "while sending message body"),
+])
+def test_connection_lost(to_sink, where, dsn, words):
+    """The mail waits for queue's next attempt: it may have been taken."""
+    relay, sink = to_sink(replies={where: None})
+    if where == "rcpt":
+        sink.replies["r@else.example"] = None
+    r = relay.one()
+    assert (r.outcome, r.dsn) == (DEFERRED, dsn) and words in r.text, r
+    assert sum(c.startswith("MAIL") for c in sink.commands) == (where != "greeting")
+
+
+@pytest.mark.parametrize("size", [100001, 4000000])
+def test_content_that_is_cut(to_sink, size):
+    """A file shorter than queue said: nobody gets a part of it."""
+    relay, sink = to_sink()
+    content = b"Subject: x\r\n\r\n" + b"x" * 98 + b"\r\n" * 49950
+    assert relay.one(content=content[:100000], in_file=True).outcome == DONE
+    r = relay.one(content=content[:100000], in_file=True, size=size)
+    assert r.outcome == DEFERRED and len(sink.messages) == 1, r
+
+
+def test_not_sent_twice(to_sink):
+    """P4: queue was killed before it took the result, and asks again."""
+    relay, sink = to_sink(replies={"later@else.example": "450 4.2.0 later"})
+    job, qid = relay.queue.job(b"A: b\r\n\r\n", ["r@else.example", "later@else.example"])
+    assert [r.outcome for r in relay.queue.results(job, 2)] == [DONE, DEFERRED]
+    relay.queue.accept(20)
+    del sink.replies["later@else.example"]
+    again = relay.send(["r@else.example", "later@else.example"], qid=qid, repeat=1)
+    assert [r.outcome for r in again] == [DONE, DONE] and "queued as SINK1" in again[0].text
+    assert [m["to"] for m in sink.messages] == [["r@else.example"], ["later@else.example"]]
+
+
+def test_slots(to_sink):
+    """A new connection to queue gets as many as are free: what is at work keeps its own."""
+    relay, sink = to_sink({"relay_slots": "5", "relay_connections": "5"})
+    assert relay.one().outcome == DONE
+    while relay.queue.slots < 6:
+        assert relay.queue.take()
+    sink.go.clear()
+    for _ in range(2):
+        relay.queue.job(b"A: b\r\n\r\n", ["r@else.example"])
+    wait_until(lambda: sink.commands.count("DATA") == 3, 20, "both at work")
+    relay.queue.accept(20)
+    while relay.queue.slots < 3:
+        assert relay.queue.take()
+    assert relay.queue.frame(0.2) is None and relay.queue.slots == 3
+    sink.go.set()
+    while relay.queue.slots < 5:
+        assert relay.queue.take()
+
+
+def test_full_host_is_no_dead_host(to_sink):
+    """A host that takes one connection: the rest waits for that one."""
+    relay, sink = to_sink()
+    sink.go.clear()
+    first, _ = relay.queue.job(b"A: b\r\n\r\n", ["one@else.example"])
+    wait_until(lambda: sink.commands.count("DATA") == 1, 20, "the first")
+    sink.listener.shutdown(socket.SHUT_RDWR)
+    sink.listener.close()
+    second, _ = relay.queue.job(b"A: b\r\n\r\n", ["two@else.example"])
+    relay.queue.take(0.3)
+    sink.go.set()
+    assert [relay.queue.results(j)[0].outcome for j in (first, second)] == [DONE, DONE]
+    assert sink.connections == 1
+
+
+@pytest.fixture(scope="module")
+def by_mx(make_relay, dns, hosts):
+    return make_relay(resolver=f"127.0.0.1@{dns}", relay_port=hosts["port"], relay_timeout="20s")
+
+
+@pytest.mark.parametrize("domain,outcome,dsn", [
+    ("good.example", DONE, "2.0.0"), ("null.example", FAILED, "5.1.10"), ("nowhere.example", FAILED, "5.1.2"),
+    ("loop.example", FAILED, "5.4.6"), ("peer.example", FAILED, "5.4.6"), ("nohost.example", FAILED, "5.4.4"),
+    ("broken.example", DEFERRED, "4.4.3"), ("viabroken.example", DEFERRED, "4.4.3"),
+    ("[127.0.0.11]", DONE, "2.0.0"), ("[127.0.0.99]", DEFERRED, "4.4.1"), ("[IPv6:::2]", DEFERRED, "4.4.1"),
+])
+def test_destinations(by_mx, domain, outcome, dsn):
+    for _ in range(8 if domain == "peer.example" else 1):	# hosts of one preference come in any order
+        r = by_mx.one(f"r@{domain}")
+        assert (r.outcome, r.dsn) == (outcome, dsn), r
+
+
+def test_each_domain_has_its_own_mail(by_mx, hosts):
+    """Two domains at one host: not one mail for both (their hosts may differ tomorrow), and all of one together."""
+    results = by_mx.send(["a@good.example", "b@implicit.example", "c@GOOD.example", "d@null.example"])
+    assert [r.outcome for r in results] == [DONE, DONE, DONE, FAILED]
+    assert sorted(m["to"] for m in hosts["mx1"].messages[-2:]) == [["a@good.example", "c@GOOD.example"], ["b@implicit.example"]]

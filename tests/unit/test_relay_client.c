@@ -1,6 +1,7 @@
 /* relay: replies, the dialogue, and content on its way out. */
 #include "check.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "relay/smtp_body.h"
@@ -190,6 +191,152 @@ tls_and_login(void **unused)
 	assert_memory_equal(c.reply.text, "454 4.7.4", 9);
 }
 
+/* From the greeting to the first mail, or to the reason why there is none. */
+static void
+hellos(void **unused)
+{
+	static const struct client_setup may = { .hostname = "m", .tls = CLIENT_TLS_MAY };
+	static const struct client_setup never = { .hostname = "m", .tls = CLIENT_TLS_NEVER };
+	static const struct client_setup must = { .hostname = "m", .tls = CLIENT_TLS_MUST };
+	static const struct client_setup user = { .hostname = "m", .tls = CLIENT_TLS_MAY, .user = "u", .password = "p" };
+	static const struct {
+		const struct client_setup *setup;
+		bool	    tls, no_tls;	/* TLS from the start; STARTTLS failed before */
+		const char *lines;		/* from the server, with '\n' */
+		const char *out;
+		enum client_want want;		/* in the end */
+		const char *reply;		/* then */
+	} row[] = {
+		{ &may, false, false, "220 hi\n250 mx\n", "EHLO m\r\n", CLIENT_IDLE, "250 mx" },
+		{ &may, false, false, "554 5.7.1 go away\n", "", CLIENT_FAILED, "554 5.7.1 go away" },
+		{ &may, false, false, "hello\n", "", CLIENT_FAILED, "451 4.5.0 the server's reply was no SMTP" },
+		{ &may, false, false, "220 hi\n421 busy\n", "EHLO m\r\n", CLIENT_FAILED, "421 busy" },
+		{ &may, false, false, "220 hi\n502 what\n250 mx\n", "EHLO m\r\nHELO m\r\n", CLIENT_IDLE, "250 mx" },
+		{ &may, false, false, "220 hi\n502 what\n550 no\n", "EHLO m\r\nHELO m\r\n", CLIENT_FAILED, "550 no" },
+		{ &must, false, false, "220 hi\n502 what\n", "EHLO m\r\n", CLIENT_FAILED, "502 what" },
+		{ &user, false, false, "220 hi\n502 what\n", "EHLO m\r\n", CLIENT_FAILED, "502 what" },
+		{ &never, false, false, "220 hi\n250-mx\n250 STARTTLS\n", "EHLO m\r\n", CLIENT_IDLE, "250 mx STARTTLS" },
+		{ &may, false, true, "220 hi\n250-mx\n250 STARTTLS\n", "EHLO m\r\n", CLIENT_IDLE, "250 mx STARTTLS" },
+		{ &may, false, false, "220 hi\n250-mx\n250 STARTTLS\n", "EHLO m\r\nSTARTTLS\r\n", CLIENT_MORE, "250 mx STARTTLS" },
+		{ &may, false, false, "220 hi\n250-mx\n250 STARTTLS\n454 no\n", "EHLO m\r\nSTARTTLS\r\n", CLIENT_IDLE, "454 no" },
+		{ &must, false, false, "220 hi\n250-mx\n250 STARTTLS\n454 no\n", "EHLO m\r\nSTARTTLS\r\n", CLIENT_FAILED, "454 no" },
+		{ &must, false, false, "220 hi\n250 mx\n", "EHLO m\r\n", CLIENT_FAILED,
+		    "454 4.7.4 TLS is required, but the server does not offer it" },
+		/* The password travels under TLS alone. */
+		{ &user, false, false, "220 hi\n250-mx\n250 AUTH PLAIN\n", "EHLO m\r\n", CLIENT_FAILED,
+		    "454 4.7.0 the server offers no TLS: not logging in" },
+		{ &user, false, false, "220 hi\n250-mx\n250-STARTTLS\n250 AUTH PLAIN\n454 no\n", "EHLO m\r\nSTARTTLS\r\n",
+		    CLIENT_FAILED, "454 4.7.0 the server offers no TLS: not logging in" },
+		{ &user, true, false, "220 hi\n250-mx\n250 AUTH PLAIN\n235 ok\n", "EHLO m\r\nAUTH PLAIN AHUAcA==\r\n",
+		    CLIENT_IDLE, "235 ok" },
+		{ &user, true, false, "220 hi\n250-mx\n250 AUTH PLAIN\n535 no\n", "EHLO m\r\nAUTH PLAIN AHUAcA==\r\n",
+		    CLIENT_FAILED, "535 no" },
+		{ &user, true, false, "220 hi\n250-mx\n250 AUTH PLAIN\n250 well\n", "EHLO m\r\nAUTH PLAIN AHUAcA==\r\n",
+		    CLIENT_FAILED, "250 well" },
+		{ &user, true, false, "220 hi\n250-mx\n250 AUTH CRAM-MD5 login\n334 VXNlcjo=\n334 UGFzczo=\n235 ok\n",
+		    "EHLO m\r\nAUTH LOGIN\r\ndQ==\r\ncA==\r\n", CLIENT_IDLE, "235 ok" },
+		{ &user, true, false, "220 hi\n250-mx\n250 AUTH LOGIN\n535 no\n", "EHLO m\r\nAUTH LOGIN\r\n", CLIENT_FAILED, "535 no" },
+		{ &user, true, false, "220 hi\n250-mx\n250 AUTH LOGIN\n334 x\n535 no\n", "EHLO m\r\nAUTH LOGIN\r\ndQ==\r\n",
+		    CLIENT_FAILED, "535 no" },
+		{ &user, true, false, "220 hi\n250-mx\n250 AUTH CRAM-MD5\n", "EHLO m\r\n", CLIENT_FAILED,
+		    "454 4.7.0 the server offers neither AUTH PLAIN nor LOGIN" },
+		{ &may, false, false, "220 hi\n250 mx\n421 bye\n", "EHLO m\r\n", CLIENT_FAILED, "421 bye" },
+	};
+
+	(void)unused;
+	for (size_t i = 0; i < LEN(row); i++) {
+		enum client_want want = CLIENT_MORE;
+		struct slice lines = slice_of(row[i].lines);
+		struct smtp_client c;
+		struct buf out;
+
+		buf_init(&out, 4096);
+		smtp_client_init(&c, row[i].setup, row[i].tls);
+		c.no_tls = row[i].no_tls;
+		while (lines.len > 0)
+			want = smtp_client_line(&c, slice_cut(&lines, '\n'), &out);
+		check_row(i, want == row[i].want && strcmp(buf_cstr(&out), row[i].out) == 0);
+		check_row(i, strcmp(c.reply.text, row[i].reply) == 0);
+		buf_clear(&out);
+	}
+}
+
+/* A mail for a@ and b@: what goes out, and what each is told. */
+static void
+mails(void **unused)
+{
+#define TO_BOTH "RCPT TO:<a@x.example>\r\nRCPT TO:<b@x.example>\r\n"
+#define MAIL_A "MAIL FROM:<s@y.example>\r\nRCPT TO:<a@x.example>\r\n"
+	static const struct {
+		const char *ehlo;		/* its keywords, with '\n' */
+		bool	    body_8bit;
+		const char *lines, *out;
+		enum client_want want;		/* in the end */
+		unsigned    code[2];
+		const char *command[2];
+	} row[] = {
+		{ "", true, "250 ok\n250 ok\n250 ok\n354 go\n250 done\n", MAIL_A "RCPT TO:<b@x.example>\r\nDATA\r\n",
+		    CLIENT_MAIL_DONE, { 250, 250 }, { "end of DATA", "end of DATA" } },
+		{ "", false, "250 ok\n250 ok\n250 ok\n354 go\n451 later\n", MAIL_A "RCPT TO:<b@x.example>\r\nDATA\r\n",
+		    CLIENT_MAIL_DONE, { 451, 451 }, { "end of DATA", "end of DATA" } },
+		{ "", false, "250 ok\n450 busy\n250 ok\n354 go\n554 spam\n", MAIL_A "RCPT TO:<b@x.example>\r\nDATA\r\n",
+		    CLIENT_MAIL_DONE, { 450, 554 }, { "RCPT TO", "end of DATA" } },
+		{ "", false, "250 ok\n250 ok\n250 ok\n452 full\n250 reset\n", MAIL_A "RCPT TO:<b@x.example>\r\nDATA\r\nRSET\r\n",
+		    CLIENT_MAIL_DONE, { 452, 452 }, { "DATA", "DATA" } },
+		{ "", false, "250 ok\n250 ok\n250 ok\n250 what\n", MAIL_A "RCPT TO:<b@x.example>\r\nDATA\r\n",
+		    CLIENT_FAILED, { 451, 451 }, { "DATA", "DATA" } },
+		{ "", false, "250 ok\n550 no\n450 no\n250 reset\n", MAIL_A "RCPT TO:<b@x.example>\r\nRSET\r\n",
+		    CLIENT_MAIL_DONE, { 550, 450 }, { "RCPT TO", "RCPT TO" } },
+		{ "", false, "421 4.3.2 slow\n250 reset\n", "MAIL FROM:<s@y.example>\r\nRSET\r\n",
+		    CLIENT_MAIL_DONE, { 421, 421 }, { "MAIL FROM", "MAIL FROM" } },
+		{ "PIPELINING\n", false, "552 big\n503 no\n503 no\n503 no\n250 reset\n", "MAIL FROM:<s@y.example>\r\n" TO_BOTH "DATA\r\nRSET\r\n",
+		    CLIENT_MAIL_DONE, { 552, 552 }, { "MAIL FROM", "MAIL FROM" } },
+		{ "PIPELINING\n", false, "250 ok\n250 ok\n550 no\n354 go\n250 done\n", "MAIL FROM:<s@y.example>\r\n" TO_BOTH "DATA\r\n",
+		    CLIENT_MAIL_DONE, { 250, 550 }, { "end of DATA", "RCPT TO" } },
+		/* What the server announced. */
+		{ "SIZE\n8BITMIME\n", true, "550 no\n250 reset\n", "MAIL FROM:<s@y.example> SIZE=1000 BODY=8BITMIME\r\nRSET\r\n",
+		    CLIENT_MAIL_DONE, { 550, 550 }, { "MAIL FROM", "MAIL FROM" } },
+		{ "SIZE 0\n8BITMIME\n", false, "550 no\n250 reset\n", "MAIL FROM:<s@y.example> SIZE=1000\r\nRSET\r\n",
+		    CLIENT_MAIL_DONE, { 550, 550 }, { "MAIL FROM", "MAIL FROM" } },
+		{ "SIZE 1000\n", true, "550 no\n250 reset\n", "MAIL FROM:<s@y.example> SIZE=1000\r\nRSET\r\n",
+		    CLIENT_MAIL_DONE, { 550, 550 }, { "MAIL FROM", "MAIL FROM" } },
+		{ "SIZE 999\n", false, "", "", CLIENT_MAIL_DONE, { 552, 552 }, { "EHLO", "EHLO" } },
+	};
+
+	(void)unused;
+	for (size_t i = 0; i < LEN(row); i++) {
+		struct slice lines = slice_of(row[i].lines), ehlo = slice_of(row[i].ehlo);
+		struct client_rcpt r[2] = { { .addr = SLICE("a@x.example") }, { .addr = SLICE("b@x.example") } };
+		struct client_mail m = { .sender = SLICE("s@y.example"), .size = 1000, .body_8bit = row[i].body_8bit, .rcpt = r, .n = 2 };
+		enum client_want want;
+		struct smtp_client c;
+		char line[100];
+		struct buf out;
+
+		buf_init(&out, 4096);
+		smtp_client_init(&c, &plain, false);
+		(void)smtp_client_line(&c, SLICE("220 hi"), &out);
+		(void)smtp_client_line(&c, SLICE("250-mx"), &out);
+		while (ehlo.len > 0) {
+			struct slice word = slice_cut(&ehlo, '\n');
+
+			(void)snprintf(line, sizeof(line), "250-%.*s", (int)word.len, word.ptr);
+			(void)smtp_client_line(&c, slice_of(line), &out);
+		}
+		check_row(i, smtp_client_line(&c, SLICE("250 HELP"), &out) == CLIENT_IDLE);
+		buf_reset(&out);
+		want = smtp_client_mail(&c, &m, &out);
+		while (lines.len > 0)
+			want = smtp_client_line(&c, slice_cut(&lines, '\n'), &out);
+		check_row(i, want == row[i].want && strcmp(buf_cstr(&out), row[i].out) == 0);
+		for (size_t k = 0; k < 2; k++) {
+			check_row(i, r[k].done && r[k].reply.code == row[i].code[k]);
+			check_row(i, strcmp(r[k].command, row[i].command[k]) == 0);
+		}
+		buf_clear(&out);
+	}
+}
+
 static void
 body_out(void **unused)
 {
@@ -251,7 +398,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(replies), cmocka_unit_test(endless_reply), cmocka_unit_test(one_by_one),
-		cmocka_unit_test(pipelined), cmocka_unit_test(tls_and_login), cmocka_unit_test(body_out),
+		cmocka_unit_test(pipelined), cmocka_unit_test(tls_and_login), cmocka_unit_test(hellos), cmocka_unit_test(mails),
+		cmocka_unit_test(body_out),
 		cmocka_unit_test(long_lines_are_folded),
 	};
 
