@@ -550,6 +550,28 @@ finish(struct queue *q, struct message *m)
 	queue_forget(q, m);
 }
 
+/*
+ * Is something about it on its way into the log, or tried in this moment?  Then
+ * one DSN can tell of all that failed at about the same time: this is asked
+ * again when that record is there, or that attempt is over.
+ */
+static bool
+more_soon(const struct message *m)
+{
+	uint32_t now = (uint32_t)(now_usec() / 1000000);
+
+	if (m->busy > 0)
+		return true;
+	for (uint32_t i = 0; i < m->rcpt_n; i++) {
+		const struct rcpt *r = &m->rcpt[i];
+
+		if (r->stage == STAGE_DECIDED ||
+		    (r->stage == STAGE_WAITING && r->next_utc <= now && (m->flags & MESSAGE_HELD) == 0))
+			return true;
+	}
+	return false;
+}
+
 void
 queue_settle(struct queue *q, struct message *m)
 {
@@ -557,7 +579,7 @@ queue_settle(struct queue *q, struct message *m)
 		finish(q, m);
 		return;
 	}
-	if (m->busy == 0 && (m->tell > 0 || queue_bounce_delay_due(q, m)))
+	if ((m->tell > 0 || queue_bounce_delay_due(q, m)) && !more_soon(m))
 		queue_bounce(q, m);
 	schedule_message(q, m);
 }

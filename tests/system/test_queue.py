@@ -223,6 +223,38 @@ def test_bounce_is_a_dsn(queue):
     assert all(b < 0x80 and (b >= 0x20 or b in b"\r\n\t") for b in job.content)
 
 
+def test_one_bounce_for_all_that_fail_together(queue):
+    """Recipients in different jobs, by way of an alias and not: one notification, none forgotten."""
+    smtpd, deliver, relay = queue.smtpd(), queue.agent("deliver"), queue.agent("relay")
+    smtpd.submit([{"addr": "a@far.test", "hint": REMOTE}, {"addr": "b@other.test", "hint": REMOTE},
+                  {"addr": "list@example.test", "hint": TO_LOCAL}])
+    remote, local = [relay.job(), relay.job()], deliver.job()
+    for job in remote:
+        relay.answer(job, FAILED, dsn="5.1.1", text="no such user")
+    deliver.answer(local, EXPANDED, targets=[{"addr": "gone@example.test"}, {"addr": "c@third.test", "remote": 1}])
+    second, third = deliver.job(), relay.job()
+    assert [r["addr"] for r in second.rcpts] == [b"gone@example.test"]	# and no bounce yet
+    deliver.answer(second, FAILED, dsn="5.1.1", text="no such mailbox")
+    relay.answer(third, FAILED, dsn="5.1.1", text="no such user")
+    bounce = deliver.job()
+    found = re.findall(rb"Final-Recipient: rfc822; (\S+)", bounce.content)
+    assert sorted(found) == [b"a@far.test", b"b@other.test", b"c@third.test", b"gone@example.test"]
+    deliver.answer(bounce)
+    settled(queue)
+    assert queue.figures()["generated"] == 1
+
+
+def test_bounce_does_not_wait_for_what_is_deferred(queue):
+    smtpd, deliver, relay = queue.smtpd(), queue.agent("deliver"), queue.agent("relay")
+    smtpd.submit([{"addr": "a@far.test", "hint": REMOTE}, {"addr": "b@other.test", "hint": REMOTE}])
+    jobs = [relay.job(), relay.job()]
+    relay.answer(jobs[0], FAILED, dsn="5.1.1", text="no such user")
+    relay.answer(jobs[1], DEFERRED, dsn="4.2.0", text="later")
+    bounce = deliver.job()
+    assert len(re.findall(rb"Final-Recipient: rfc822; (\S+)", bounce.content)) == 1
+    deliver.answer(bounce)
+
+
 def test_bounce_of_8bit_and_large_content_is_its_header(queue):
     for content in (b"Subject: h\xc3\xa9\r\n\r\n8bit \xff\r\n", b"Subject: big\r\n\r\n" + b"x" * 70 * 1024 + b"\r\n"):
         deliver = failed(queue, rcpts=["r@far.test"], content=content)

@@ -472,6 +472,11 @@ read_include(void *ctx, const struct route *user, struct slice path, struct buf 
 		return buf_text(out, "alice@example.org\n|/bin/sh\n") ? OK : TEMP;
 	if (slice_is(path, "/empty"))
 		return OK;
+	if (slice_is(path, "/many")) {
+		for (int i = 0; i <= EXPAND_TARGETS; i++)
+			(void)buf_fmt(out, "x%d@else.example\n", i);
+		return out->full ? TEMP : OK;
+	}
 	if (slice_is(path, "/loop"))
 		return buf_text(out, "loop4@mail.example\n") ? OK : TEMP;
 	return TEMP;
@@ -573,6 +578,9 @@ large(void **unused)
 	(void)buf_char(&b, '\n');
 	for (int i = 0; i < 1100; i++)
 		(void)buf_fmt(&b, "w%d: alice@example.org\n", i);
+	for (int i = 0; i < 40; i++)	/* two ways at each of forty crossings: each is gone once */
+		(void)buf_fmt(&b, "fan%d: left%d, right%d\nleft%d: fan%d\nright%d: fan%d\n", i, i, i, i, i + 1, i, i + 1);
+	(void)buf_text(&b, "fan40: bob@example.org\nmany: :include:/many\n");
 	put("aliases", buf_cstr(&b));
 	must_compile();
 	expanded("deep0@mail.example", got, sizeof(got));
@@ -581,6 +589,10 @@ large(void **unused)
 	assert_string_equal(got, "M:alice@example.org");
 	expanded("wide@mail.example", got, sizeof(got));
 	assert_non_null(strstr(got, "PERM 5.4.6 more than 1000 aliases"));
+	expanded("fan0@mail.example", got, sizeof(got));
+	assert_string_equal(got, "M:bob@example.org");
+	expanded("many@mail.example", got, sizeof(got));
+	assert_non_null(strstr(got, "PERM 5.4.6 more than 50000 recipients"));
 	assert_true(addr_parse(SLICE("big@mail.example"), &a));
 	assert_int_equal(expand_address(routes, &a, NULL, &e), OK);
 	assert_int_equal(e.n, 20000);

@@ -282,6 +282,8 @@ the_owner_of_a_list_is_told(void **unused)
 	decide(q, qid, 0, OUTCOME_EXPANDED, target, 2);
 	assert_null(notification(q));
 	decide(q, qid, 1, OUTCOME_FAILED, NULL, 0);
+	assert_null(notification(q));	/* the other is about to be tried */
+	decide(q, qid, 2, OUTCOME_DEFERRED, NULL, 0);
 	n = notification(q);
 	assert_non_null(n);
 	assert_true(slice_is(message_addr(n, 0), "owner-list@here.test"));
