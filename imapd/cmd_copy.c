@@ -180,6 +180,7 @@ cmd_move(struct imap_session *s, struct imap_in *in)
 		put_copyuid(&s->out, uidvalidity, t.pair, moved, "Messages moved\r\n");
 	}
 	transfer_clear(&t);
+	s->run.modseq = true;
 	if (error == STORE_OK)
 		return imap_ok(s, "Moved");
 	return imap_no_target(s, error, "move");

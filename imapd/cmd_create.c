@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "imap_cmd.h"
+#include "imap_status.h"
 
 static bool
 parse_one(struct imap_in *in, struct slice *name)
@@ -47,17 +48,21 @@ tell_name(struct imap_session *s, struct slice name, struct slice said)
 enum imap_step
 cmd_create(struct imap_session *s, struct imap_in *in)
 {
-	struct slice name;
-
 	enum store_error error;
+	char id[STORE_ID_MAX];
+	struct slice name;
 
 	if (!parse_one(in, &name))
 		return imap_bad_args(s, in);
 	drop_separator(&name);
 	error = store_create(s->setup.store, name);
-	if (error == STORE_OK)
-		tell_name(s, name, in->said);
-	return result_new(s, error, "create", "Mailbox created");
+	if (error != STORE_OK)
+		return result_new(s, error, "create", "");
+	tell_name(s, name, in->said);
+	if (imap_mailbox_id(s, name, id) != STORE_OK)
+		return imap_ok(s, "Mailbox created");
+	(void)buf_fmt(&s->reply, "OK [MAILBOXID (%s)] Mailbox created", id);
+	return STEP_DONE;
 }
 
 /* Is name the selected folder, or a level above it? */

@@ -10,6 +10,7 @@ expunge(struct imap_session *s, const uint32_t *uid, size_t n)
 
 	if (error != STORE_OK)
 		return imap_no_store(s, error, "expunge");
+	s->run.modseq = true;
 	return imap_ok(s, "Expunged");
 }
 

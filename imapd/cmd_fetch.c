@@ -1,13 +1,18 @@
 /*
- * FETCH, UID FETCH: RFC 3501 sections 6.4.5 and 7.4.2.
+ * FETCH, UID FETCH: RFC 3501 sections 6.4.5 and 7.4.2, with MODSEQ, CHANGEDSINCE
+ * and VANISHED (RFC 7162), PARTIAL (RFC 9394), EMAILID (RFC 8474), SAVEDATE (RFC
+ * 8514) and PREVIEW (RFC 8970).
  *
  * A response is begun when everything that can fail has been done, and sent in
  * pieces: bodies are views into the mapped file, and the command stops while
  * the client has not read what was written.
  */
+#include <string.h>
+
 #include "imap_cmd.h"
 #include "imap_envelope.h"
 #include "imap_message.h"
+#include "imap_preview.h"
 #include "imap_write.h"
 
 #define PIECE		(32 * 1024)	/* octets of a body written at once */
@@ -16,13 +21,16 @@
 #define FIELDS_MAX	(16 * 1024 * 1024)	/* octets of HEADER.FIELDS */
 #define STRUCTURE_MAX	(8 * 1024 * 1024)	/* octets of ENVELOPE, BODYSTRUCTURE */
 
-#define ATTS_CONTENT	(ATT_ENVELOPE | ATT_BODY | ATT_BODYSTRUCTURE)
+#define ATTS_CONTENT	(ATT_ENVELOPE | ATT_BODY | ATT_BODYSTRUCTURE | ATT_PREVIEW)
 
 struct fetch {
 	struct imap_fetch	 what;
 	struct imap_walk	 walk;
 	bool			 mark;		/* sets \Seen */
 	enum store_error	 error;		/* the worst that happened to a message */
+
+	struct imap_set		 vanished;	/* the set once more, its "*" being all that ever was */
+	uint32_t		 skip, left;	/* PARTIAL: messages to be passed over, and to be told */
 
 	uint32_t		 seq;		/* response begun; 0: none */
 	size_t			 section;	/* of it, to be sent next */
@@ -120,6 +128,43 @@ put_structure(struct imap_session *s, struct fetch *f, bool extended)
 }
 
 static void
+put_preview(struct imap_session *s, struct fetch *f)
+{
+	const struct mime *mime = imap_message_mime(&s->message);
+
+	buf_reset(&f->text);
+	if (mime != NULL)
+		imap_preview(mime, &f->text);
+	(void)buf_text(&s->out, "PREVIEW ");
+	/* Of clients that have not said so nobody knows whether they read quoted UTF-8. */
+	if ((s->enabled & (ENABLED_REV2 | ENABLED_UTF8)) != 0)
+		imap_put_utf8(&s->out, buf_slice_of(&f->text));
+	else
+		imap_put_string(&s->out, buf_slice_of(&f->text));
+}
+
+static void
+put_ids(struct imap_session *s, const struct fetch *f, bool *any)
+{
+	char id[STORE_ID_MAX];
+	int64_t saved;
+
+	if ((f->what.atts & ATT_EMAILID) != 0) {
+		store_message_id(s->folder, f->seq, id);
+		(void)buf_fmt(item(s, any), "EMAILID (%s)", id);
+	}
+	if ((f->what.atts & ATT_THREADID) != 0)
+		(void)buf_text(item(s, any), "THREADID NIL");
+	if ((f->what.atts & ATT_SAVEDATE) == 0)
+		return;
+	(void)buf_text(item(s, any), "SAVEDATE ");
+	if (store_message_saved(s->folder, f->seq, &saved))
+		imap_put_date_time(&s->out, saved);
+	else
+		(void)buf_text(&s->out, "NIL");
+}
+
+static void
 put_items(struct imap_session *s, struct fetch *f, const struct facts *facts, bool *any)
 {
 	const struct store_message *m = store_folder_at(s->folder, f->seq);
@@ -134,6 +179,13 @@ put_items(struct imap_session *s, struct fetch *f, const struct facts *facts, bo
 		(void)item(s, any);
 		imap_put_flags(s, m);
 	}
+	if ((atts & ATT_MODSEQ) != 0 || (facts->seen && (s->enabled & ENABLED_CONDSTORE) != 0)) {
+		(void)buf_text(item(s, any), "MODSEQ (");
+		imap_put_number(&s->out, m->modseq);
+		(void)buf_char(&s->out, ')');
+	}
+	if ((atts & (ATT_EMAILID | ATT_THREADID | ATT_SAVEDATE)) != 0)
+		put_ids(s, f, any);
 	if ((atts & ATT_INTERNALDATE) != 0) {
 		(void)buf_text(item(s, any), "INTERNALDATE ");
 		imap_put_date_time(&s->out, facts->date);
@@ -145,6 +197,10 @@ put_items(struct imap_session *s, struct fetch *f, const struct facts *facts, bo
 	if ((atts & ATT_ENVELOPE) != 0) {
 		(void)item(s, any);
 		put_envelope(s, f);
+	}
+	if ((atts & ATT_PREVIEW) != 0) {
+		(void)item(s, any);
+		put_preview(s, f);
 	}
 	if ((atts & ATT_BODY) != 0) {
 		(void)item(s, any);
@@ -165,8 +221,17 @@ next_message(struct imap_session *s, struct fetch *f)
 	bool any = false;
 	uint32_t seq;
 
-	if (!imap_walk_next(&f->walk, s->folder, &seq))
+	if (f->left == 0 || !imap_walk_next(&f->walk, s->folder, &seq))
 		return false;
+	if (f->what.since && store_folder_at(s->folder, seq)->modseq <= f->what.changedsince) {
+		f->work += 16;
+		return true;
+	}
+	if (f->skip > 0) {
+		f->skip--;
+		return true;
+	}
+	f->left--;
 	f->work += WORK_MESSAGE;
 	error = gather(s, f, seq, &facts);
 	if (error != STORE_OK) {
@@ -174,7 +239,7 @@ next_message(struct imap_session *s, struct fetch *f)
 			f->error = error;
 		return true;
 	}
-	if ((f->what.atts & (ATT_BODY | ATT_BODYSTRUCTURE)) != 0)
+	if ((f->what.atts & (ATT_BODY | ATT_BODYSTRUCTURE | ATT_PREVIEW)) != 0)
 		f->work += s->message.text.len;
 	facts.seen = f->mark && mark_seen(s, seq);
 	f->seq = seq;
@@ -323,6 +388,62 @@ reads(const struct imap_fetch *what)
 	return false;
 }
 
+/* RFC 9394 section 3.4: of the messages that are there and meant, those of these places. */
+static void
+choose_partial(const struct imap_session *s, struct fetch *f)
+{
+	struct imap_walk walk = f->walk;
+	uint32_t n = 0, seq, first = f->what.partial_first, last = f->what.partial_last;
+
+	while (imap_walk_next(&walk, s->folder, &seq))
+		n += !f->what.since || store_folder_at(s->folder, seq)->modseq > f->what.changedsince;
+	if (last > n)
+		last = n;
+	f->left = first > last ? 0 : last - first + 1;
+	f->skip = f->what.partial_back ? n - last : first - 1;
+}
+
+static bool
+keep_set(struct imap_session *s, struct fetch *f, const struct imap_set *set)
+{
+	const struct imap_set *from = set->saved ? &s->saved : set;
+
+	f->vanished = (struct imap_set){ .at = imap_pool_array(&s->pool, from->n + 1, sizeof(*from->at)), .n = from->n };
+	if (f->vanished.at == NULL)
+		return false;
+	if (from->n > 0)
+		memcpy(f->vanished.at, from->at, from->n * sizeof(*from->at));
+	imap_set_resolve(&f->vanished, UINT32_MAX);
+	return true;
+}
+
+/* What the modifiers want before the first message.  False: s->reply says why not. */
+static bool
+apply_modifiers(struct imap_session *s, struct fetch *f)
+{
+	enum store_error error;
+
+	if ((f->what.vanished && (!s->run.uid || (s->enabled & ENABLED_QRESYNC) == 0)) || (f->what.partial && !s->run.uid)) {
+		(void)imap_bad(s, f->what.partial ? "PARTIAL is for UID FETCH" : "VANISHED is for UID FETCH after ENABLE QRESYNC");
+		return false;
+	}
+	if (f->what.since)
+		f->what.atts |= ATT_MODSEQ;
+	if ((f->what.atts & ATT_MODSEQ) != 0)
+		imap_condstore(s);
+	if (f->what.vanished) {
+		error = imap_put_vanished(s, f->what.changedsince, &f->vanished, 1);
+		if (error != STORE_OK) {
+			(void)imap_no_store(s, error, "fetch");
+			return false;
+		}
+	}
+	f->left = UINT32_MAX;
+	if (f->what.partial)
+		choose_partial(s, f);
+	return true;
+}
+
 enum imap_step
 cmd_fetch(struct imap_session *s, struct imap_in *in)
 {
@@ -332,10 +453,14 @@ cmd_fetch(struct imap_session *s, struct imap_in *in)
 	if (f == NULL)
 		return imap_no(s, "[UNAVAILABLE] Out of memory");
 	if (!imap_parse_space(in) || !imap_parse_set(in, &set) || !imap_parse_space(in) ||
-	    !imap_parse_fetch(in, &f->what) || !imap_parse_end(in))
+	    !imap_parse_fetch(in, &f->what) || !imap_parse_fetch_modifiers(in, &f->what) || !imap_parse_end(in))
 		return imap_bad_args(s, in);
+	if (f->what.vanished && !keep_set(s, f, &set))
+		return imap_no(s, "[UNAVAILABLE] Out of memory");
 	if (!imap_walk_init(&f->walk, s, &set, s->run.uid))
 		return imap_bad(s, "No such message");
+	if (!apply_modifiers(s, f))
+		return STEP_DONE;
 	f->mark = !s->readonly && reads(&f->what);
 	buf_init(&f->fields, FIELDS_MAX);
 	buf_init(&f->text, STRUCTURE_MAX);

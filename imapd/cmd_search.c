@@ -36,6 +36,7 @@ search_step(struct imap_session *s)
 		return imap_no(s, "[UNAVAILABLE] Out of memory");
 	}
 	x->result.found = &x->searching.found;
+	x->result.modseq = x->searching.modseq;
 	s->run.step = told_step;
 	return told_step(s);
 }

@@ -47,6 +47,8 @@ static const struct {
 } enablers[] = {
 	{ "IMAP4rev2",		ENABLED_REV2 },
 	{ "UTF8=ACCEPT",	ENABLED_UTF8 },
+	{ "CONDSTORE",		ENABLED_CONDSTORE },
+	{ "QRESYNC",		ENABLED_QRESYNC },
 };
 
 /* RFC 5161.  What is not known, or needs no enabling, is passed over. */
@@ -63,12 +65,14 @@ cmd_enable(struct imap_session *s, struct imap_in *in)
 			if (slice_ieq(name, enablers[i].name))
 				bits |= enablers[i].bit;
 	} while (!imap_at_end(in));
-	s->enabled |= bits;
+	s->enabled |= bits & ~(unsigned)ENABLED_CONDSTORE;
 	(void)buf_text(&s->out, "* ENABLED");
 	for (size_t i = 0; i < LEN(enablers); i++)
 		if ((bits & enablers[i].bit) != 0)
 			(void)buf_fmt(&s->out, " %s", enablers[i].name);
 	(void)buf_text(&s->out, "\r\n");
+	if ((bits & (ENABLED_CONDSTORE | ENABLED_QRESYNC)) != 0)
+		imap_condstore(s);
 	return imap_ok(s, "Enabled what there is");
 }
 

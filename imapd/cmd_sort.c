@@ -100,6 +100,7 @@ sort_all(struct imap_session *s, struct sort *x)
 		if (!imap_found_add(&x->sorted, x->searching.found.seq[x->place[i]]))
 			return failed(s, x, "[UNAVAILABLE] Out of memory");
 	x->result.found = &x->sorted;
+	x->result.modseq = x->searching.modseq;
 	s->run.step = told_step;
 	return told_step(s);
 }

@@ -98,6 +98,11 @@ enum imap_att {
 	ATT_ENVELOPE		= 1 << 4,
 	ATT_BODY		= 1 << 5,	/* BODYSTRUCTURE without extension data */
 	ATT_BODYSTRUCTURE	= 1 << 6,
+	ATT_MODSEQ		= 1 << 7,	/* RFC 7162 */
+	ATT_EMAILID		= 1 << 8,	/* RFC 8474 */
+	ATT_THREADID		= 1 << 9,
+	ATT_SAVEDATE		= 1 << 10,	/* RFC 8514 */
+	ATT_PREVIEW		= 1 << 11,	/* RFC 8970; LAZY makes no difference */
 };
 
 enum imap_part { PART_ALL, PART_HEADER, PART_FIELDS, PART_FIELDS_NOT, PART_TEXT, PART_MIME };
@@ -126,8 +131,34 @@ struct imap_fetch {
 	unsigned		 atts;		/* enum imap_att */
 	struct imap_section	*section;
 	size_t			 section_n;
+	/* Modifiers. */
+	bool			 since;		/* CHANGEDSINCE, RFC 7162 */
+	uint64_t		 changedsince;
+	bool			 vanished;	/* VANISHED */
+	bool			 partial;	/* PARTIAL, RFC 9394 */
+	bool			 partial_back;
+	uint32_t		 partial_first, partial_last;
 };
+/* The items; and, behind them, " (CHANGEDSINCE 5 VANISHED)" if there are modifiers. */
 bool imap_parse_fetch(struct imap_in *in, struct imap_fetch *out);
+bool imap_parse_fetch_modifiers(struct imap_in *in, struct imap_fetch *out);
+
+/* mod-sequence-value: up to 63 bits. */
+bool imap_parse_modseq(struct imap_in *in, uint64_t *out);
+
+/* What may stand behind the mailbox in SELECT and EXAMINE (RFC 7162 sections 3.1.8 and 3.2.5). */
+struct imap_select {
+	bool		condstore;
+	bool		qresync;
+	uint32_t	uidvalidity;
+	uint64_t	modseq;
+	bool		known;		/* these UIDs are all that the client knows */
+	struct imap_set	known_uids;
+	bool		matched;	/* messages of these numbers had these UIDs */
+	struct imap_set	match_seqs, match_uids;
+};
+/* " (CONDSTORE)", " (QRESYNC (...))", or nothing; to the end of the command. */
+bool imap_parse_select(struct imap_in *in, struct imap_select *out);
 
 /* SEARCH keys as a tree.  Depth and number are bounded. */
 #define IMAP_SEARCH_DEPTH	50
@@ -140,6 +171,10 @@ enum imap_key {
 	KEY_RECENT, KEY_KEYWORD,
 	KEY_BEFORE, KEY_ON, KEY_SINCE,		/* INTERNALDATE, day in .day */
 	KEY_SENTBEFORE, KEY_SENTON, KEY_SENTSINCE,
+	KEY_SAVEDBEFORE, KEY_SAVEDON, KEY_SAVEDSINCE,	/* RFC 8514 */
+	KEY_EMAILID,				/* RFC 8474: .text */
+	KEY_MODSEQ,				/* RFC 7162: .number */
+	KEY_NONE,				/* matches nothing */
 	KEY_OLDER, KEY_YOUNGER,			/* RFC 5032: seconds in .number */
 	KEY_LARGER, KEY_SMALLER,
 	KEY_HEADER,				/* .field contains .text; FROM, SUBJECT ... too */

@@ -18,6 +18,11 @@ static const struct {
 	{ "ENVELOPE",		ATT_ENVELOPE },
 	{ "BODY",		ATT_BODY },
 	{ "BODYSTRUCTURE",	ATT_BODYSTRUCTURE },
+	{ "MODSEQ",		ATT_MODSEQ },
+	{ "EMAILID",		ATT_EMAILID },
+	{ "THREADID",		ATT_THREADID },
+	{ "SAVEDATE",		ATT_SAVEDATE },
+	{ "PREVIEW",		ATT_PREVIEW },
 };
 
 static const struct {
@@ -239,6 +244,8 @@ parse_att(struct imap_in *in, struct sections *to)
 	for (size_t i = 0; i < LEN(plain); i++) {
 		if (slice_ieq(name, plain[i].name)) {
 			to->fetch->atts |= plain[i].atts;
+			if (plain[i].atts == ATT_PREVIEW)
+				(void)slice_iprefix(&in->rest, " (LAZY)");
 			return true;
 		}
 	}
@@ -259,15 +266,20 @@ parse_att(struct imap_in *in, struct sections *to)
 static bool
 parse_macro(struct imap_in *in, struct imap_fetch *out)
 {
-	struct slice word = slice_trim(in->rest);
+	struct slice start = in->rest, word;
 
+	if (!imap_parse_atom(in, &word)) {
+		in->error = NULL;
+		in->rest = start;
+		return false;
+	}
 	for (size_t i = 0; i < LEN(macros); i++) {
 		if (slice_ieq(word, macros[i].name)) {
 			out->atts = macros[i].atts;
-			in->rest = (struct slice){ 0 };
 			return true;
 		}
 	}
+	in->rest = start;
 	return false;
 }
 

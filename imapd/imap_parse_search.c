@@ -4,7 +4,7 @@
 #include <string.h>
 
 /* What stands behind the word. */
-enum args { ARGS_NONE, ARGS_TEXT, ARGS_FIELD_TEXT, ARGS_DATE, ARGS_NUMBER, ARGS_SECONDS, ARGS_KEYWORD, ARGS_UID, ARGS_KEY, ARGS_TWO_KEYS };
+enum args { ARGS_NONE, ARGS_TEXT, ARGS_FIELD_TEXT, ARGS_DATE, ARGS_NUMBER, ARGS_SECONDS, ARGS_MODSEQ, ARGS_OBJECT, ARGS_KEYWORD, ARGS_UID, ARGS_KEY, ARGS_TWO_KEYS };
 
 static const struct search_word {
 	const char	*name;
@@ -22,17 +22,23 @@ static const struct search_word {
 	{ "CC",		ARGS_TEXT,	KEY_HEADER,	.field = "Cc" },
 	{ "DELETED",	ARGS_NONE,	KEY_FLAG,	false,	IMAP_DELETED },
 	{ "DRAFT",	ARGS_NONE,	KEY_FLAG,	false,	IMAP_DRAFT },
+	{ "EMAILID",	ARGS_OBJECT,	KEY_EMAILID },
 	{ "FLAGGED",	ARGS_NONE,	KEY_FLAG,	false,	IMAP_FLAGGED },
 	{ "FROM",	ARGS_TEXT,	KEY_HEADER,	.field = "From" },
 	{ "HEADER",	ARGS_FIELD_TEXT, KEY_HEADER },
 	{ "KEYWORD",	ARGS_KEYWORD,	KEY_KEYWORD },
 	{ "LARGER",	ARGS_NUMBER,	KEY_LARGER },
+	{ "MODSEQ",	ARGS_MODSEQ,	KEY_MODSEQ },
 	{ "NOT",	ARGS_KEY,	KEY_NOT },
 	{ "OLD",	ARGS_NONE,	KEY_RECENT,	true },
 	{ "OLDER",	ARGS_SECONDS,	KEY_OLDER },
 	{ "ON",		ARGS_DATE,	KEY_ON },
 	{ "OR",		ARGS_TWO_KEYS,	KEY_OR },
 	{ "RECENT",	ARGS_NONE,	KEY_RECENT },
+	{ "SAVEDATESUPPORTED", ARGS_NONE, KEY_ALL },
+	{ "SAVEDBEFORE", ARGS_DATE,	KEY_SAVEDBEFORE },
+	{ "SAVEDON",	ARGS_DATE,	KEY_SAVEDON },
+	{ "SAVEDSINCE",	ARGS_DATE,	KEY_SAVEDSINCE },
 	{ "SEEN",	ARGS_NONE,	KEY_FLAG,	false,	IMAP_SEEN },
 	{ "SENTBEFORE",	ARGS_DATE,	KEY_SENTBEFORE },
 	{ "SENTON",	ARGS_DATE,	KEY_SENTON },
@@ -41,6 +47,7 @@ static const struct search_word {
 	{ "SMALLER",	ARGS_NUMBER,	KEY_SMALLER },
 	{ "SUBJECT",	ARGS_TEXT,	KEY_HEADER,	.field = "Subject" },
 	{ "TEXT",	ARGS_TEXT,	KEY_TEXT },
+	{ "THREADID",	ARGS_OBJECT,	KEY_NONE },
 	{ "TO",		ARGS_TEXT,	KEY_HEADER,	.field = "To" },
 	{ "UID",	ARGS_UID,	KEY_UID },
 	{ "UNANSWERED",	ARGS_NONE,	KEY_FLAG,	true,	IMAP_ANSWERED },
@@ -93,6 +100,23 @@ parse_keys(struct search_parse *p, unsigned depth, struct imap_search **out)
 	return true;
 }
 
+/* ["/flags/\\seen" SP ("priv" / "shared" / "all") SP] mod-sequence: there is one for all flags of a message. */
+static bool
+parse_modseq_key(struct imap_in *in, uint64_t *modseq)
+{
+	struct slice entry, type;
+
+	if (in->rest.len > 0 && in->rest.ptr[0] == '"') {
+		if (!imap_parse_string(in, &entry) || !imap_parse_space(in) || !imap_parse_atom(in, &type) || !imap_parse_space(in))
+			return false;
+		if (!slice_iprefix(&entry, "/flags/"))
+			return imap_in_error(in, "Unknown entry");
+		if (!slice_ieq(type, "priv") && !slice_ieq(type, "shared") && !slice_ieq(type, "all"))
+			return imap_in_error(in, "Unknown entry type");
+	}
+	return imap_parse_modseq(in, modseq);
+}
+
 static bool
 parse_args(struct search_parse *p, const struct search_word *w, unsigned depth, struct imap_search *s)
 {
@@ -122,6 +146,9 @@ parse_args(struct search_parse *p, const struct search_word *w, unsigned depth, 
 			return false;
 		s->number = seconds;
 		return true;
+	case ARGS_MODSEQ:
+		return parse_modseq_key(in, &s->number);
+	case ARGS_OBJECT:
 	case ARGS_KEYWORD:
 		return imap_parse_atom(in, &s->text);
 	case ARGS_UID:

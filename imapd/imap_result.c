@@ -10,6 +10,38 @@ number_of(const struct imap_session *s, uint32_t seq)
 	return s->run.uid ? store_folder_at(s->folder, seq)->uid : seq;
 }
 
+/* Of those at the places from..to. */
+static uint64_t
+highest_modseq(const struct imap_session *s, const struct imap_result *r, size_t from, size_t to)
+{
+	uint64_t highest = 0;
+
+	for (size_t i = from; i < to; i++) {
+		uint64_t modseq = store_folder_at(s->folder, r->found->seq[i])->modseq;
+
+		if (modseq > highest)
+			highest = modseq;
+	}
+	return highest;
+}
+
+/* RFC 7162 section 3.1.10: of the first, the last, those two, or else all. */
+static uint64_t
+esearch_modseq(const struct imap_session *s, const struct imap_result *r)
+{
+	unsigned what = r->returns.bits & (RESULT_MIN | RESULT_MAX | RESULT_COUNT | RESULT_ALL | RESULT_PARTIAL);
+	size_t n = r->found->n;
+	uint64_t first = highest_modseq(s, r, 0, 1), last = highest_modseq(s, r, n - 1, n);
+
+	if (what == RESULT_MIN)
+		return first;
+	if (what == RESULT_MAX)
+		return last;
+	if (what == (RESULT_MIN | RESULT_MAX))
+		return first > last ? first : last;
+	return highest_modseq(s, r, 0, n);
+}
+
 /* "* SEARCH 2 3 6": in pieces. */
 static enum imap_step
 put_plain(struct imap_session *s, struct imap_result *r)
@@ -23,6 +55,8 @@ put_plain(struct imap_session *s, struct imap_result *r)
 		(void)buf_char(&s->out, ' ');
 		imap_put_number(&s->out, number_of(s, r->found->seq[r->at]));
 	}
+	if (r->modseq && r->found->n > 0)
+		(void)buf_fmt(&s->out, " (MODSEQ %llu)", (unsigned long long)highest_modseq(s, r, 0, r->found->n));
 	(void)buf_text(&s->out, "\r\n");
 	return STEP_DONE;
 }
@@ -94,6 +128,8 @@ put_esearch(struct imap_session *s, const struct imap_result *r)
 		(void)buf_text(&s->out, " ALL ");
 		put_set(s, r, (struct places){ 0, n });
 	}
+	if (r->modseq && n > 0)
+		(void)buf_fmt(&s->out, " MODSEQ %llu", (unsigned long long)esearch_modseq(s, r));
 	(void)buf_text(&s->out, "\r\n");
 }
 

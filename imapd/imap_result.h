@@ -11,6 +11,7 @@ struct imap_result {
 	const char			*name;		/* "SEARCH", "SORT" */
 	struct imap_returns		 returns;
 	const struct imap_found		*found;		/* in the order to be told */
+	bool				 modseq;	/* with the highest MODSEQ of what is told */
 	size_t				 at;		/* told so far, of a plain list */
 	bool				 begun;
 };

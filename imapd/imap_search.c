@@ -83,7 +83,7 @@ own_cost(enum imap_key key)
 	case KEY_HEADER: case KEY_SENTBEFORE: case KEY_SENTON: case KEY_SENTSINCE:
 		return COST_HEADER;
 	case KEY_BEFORE: case KEY_ON: case KEY_SINCE: case KEY_LARGER: case KEY_SMALLER:
-	case KEY_OLDER: case KEY_YOUNGER:
+	case KEY_OLDER: case KEY_YOUNGER: case KEY_SAVEDBEFORE: case KEY_SAVEDON: case KEY_SAVEDSINCE:
 		return COST_FILE;
 	default:
 		return COST_INDEX;
@@ -125,7 +125,9 @@ prepare(struct imap_session *s, struct imap_searching *x, struct imap_search *k,
 		} else
 			imap_set_resolve(&k->set, k->key == KEY_SEQUENCE ? count :
 			    count == 0 ? 0 : store_folder_at(s->folder, count)->uid);
-	} else if (k->key == KEY_KEYWORD)
+	} else if (k->key == KEY_MODSEQ)
+		x->modseq = true;
+	else if (k->key == KEY_KEYWORD)
 		k->keyword = store_folder_keyword_bit(s->folder, k->text);
 	else if (has_text(k->key) && !prepare_text(x, k, charset))
 		return false;
@@ -202,6 +204,18 @@ received_day(struct imap_session *s, struct imap_searching *x, int64_t *day)
 	return true;
 }
 
+/* RFC 8514 section 4.3: where it is not known when it was saved, when it came counts. */
+static bool
+saved_day(struct imap_session *s, struct imap_searching *x, int64_t *day)
+{
+	int64_t date;
+
+	if (!store_message_saved(s->folder, x->seq, &date))
+		return received_day(s, x, day);
+	*day = floor_day(date);
+	return true;
+}
+
 /* RFC 5032: seconds before now, that very second in both. */
 static bool
 match_age(struct imap_session *s, struct imap_searching *x, const struct imap_search *k)
@@ -249,6 +263,7 @@ match_flag(const struct imap_session *s, const struct imap_searching *x, const s
 static bool
 match(struct imap_session *s, struct imap_searching *x, const struct imap_search *k)
 {
+	char id[STORE_ID_MAX];
 	int64_t day;
 
 	switch (k->key) {
@@ -277,6 +292,19 @@ match(struct imap_session *s, struct imap_searching *x, const struct imap_search
 		return sent_day(s, x, &day) && day == k->day;
 	case KEY_SENTSINCE:
 		return sent_day(s, x, &day) && day >= k->day;
+	case KEY_SAVEDBEFORE:
+		return saved_day(s, x, &day) && day < k->day;
+	case KEY_SAVEDON:
+		return saved_day(s, x, &day) && day == k->day;
+	case KEY_SAVEDSINCE:
+		return saved_day(s, x, &day) && day >= k->day;
+	case KEY_EMAILID:
+		store_message_id(s->folder, x->seq, id);
+		return slice_is(k->text, id);
+	case KEY_MODSEQ:
+		return store_folder_at(s->folder, x->seq)->modseq >= k->number;
+	case KEY_NONE:
+		return false;
 	case KEY_OLDER: case KEY_YOUNGER:
 		return match_age(s, x, k);
 	case KEY_LARGER: case KEY_SMALLER:
@@ -330,5 +358,7 @@ imap_search_init(struct imap_session *s, struct imap_searching *x, const struct 
 		(void)bad_charset(s);
 		return false;
 	}
+	if (x->modseq)
+		imap_condstore(s);
 	return true;
 }

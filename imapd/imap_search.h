@@ -22,6 +22,7 @@ struct imap_searching {
 	struct imap_search	*root;		/* of the command; in the pool */
 	struct imap_found	 found;		/* so far, ascending; owned */
 	bool			 no_memory;	/* it ended early for that */
+	bool			 modseq;	/* it asks for MODSEQ: the answer tells one too (RFC 7162 section 3.1.5) */
 	/* private */
 	struct mime_key		*match;		/* owned; those of all text keys */
 	size_t			 match_n, match_room;

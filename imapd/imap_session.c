@@ -104,6 +104,16 @@ imap_session_bye(struct imap_session *s, const char *text)
 	s->closing = true;
 }
 
+static void
+put_reply(struct imap_session *s)
+{
+	struct slice reply = buf_slice_of(&s->reply);
+
+	if (s->run.modseq && (s->enabled & ENABLED_QRESYNC) != 0 && s->folder != NULL && slice_prefix(&reply, "OK "))
+		(void)buf_fmt(&s->out, "OK [HIGHESTMODSEQ %llu] ", (unsigned long long)store_folder_highestmodseq(s->folder));
+	(void)buf_slice(&s->out, reply);
+}
+
 /* Changes, then the tagged answer; then the command is forgotten. */
 static void
 finish(struct imap_session *s)
@@ -122,7 +132,7 @@ finish(struct imap_session *s)
 	if (s->reply.full)
 		(void)buf_text(&s->out, "NO [UNAVAILABLE] Out of memory");
 	else
-		(void)buf_slice(&s->out, buf_slice_of(&s->reply));
+		put_reply(s);
 	(void)buf_text(&s->out, "\r\n");
 	run_clear(s);
 	if (s->lost)

@@ -56,6 +56,8 @@ enum imap_want {
 enum imap_enabled {	/* bits */
 	ENABLED_REV2 = 1,	/* IMAP4rev2, RFC 9051 */
 	ENABLED_UTF8 = 2,	/* UTF8=ACCEPT, RFC 6855 */
+	ENABLED_CONDSTORE = 4,	/* RFC 7162; any command that needs it enables it */
+	ENABLED_QRESYNC = 8,
 };
 
 struct imap_session;
@@ -66,6 +68,7 @@ struct imap_run {
 	const struct imap_cmd	*cmd;		/* NULL: none */
 	char			 tag[256];
 	bool			 uid;		/* UID FETCH and the like */
+	bool			 modseq;	/* its OK tells HIGHESTMODSEQ, in QRESYNC (RFC 7162 section 3.2.7) */
 	enum imap_step		(*step)(struct imap_session *s);
 	/* A line came while waiting with STEP_INPUT; NULL: it is no input for this command. */
 	enum imap_step		(*line)(struct imap_session *s, struct slice line);
@@ -153,10 +156,16 @@ void imap_unselect(struct imap_session *s);
 /* Forget what SEARCH saved. */
 void imap_saved_clear(struct imap_session *s);
 
+/* The client uses mod-sequences: from now on they are told (RFC 7162 section 3.1). */
+void imap_condstore(struct imap_session *s);
+void imap_put_highestmodseq(struct imap_session *s);
+/* "* VANISHED (EARLIER) 41,43:116": of what was removed since, UIDs in the set (NULL: all), from the lowest on. */
+enum store_error imap_put_vanished(struct imap_session *s, uint64_t since, const struct imap_set *uids, uint32_t lowest);
+
 /* imap_sync.c: tell what changed in the selected folder. */
 void imap_sync(struct imap_session *s, bool expunge);
-/* "* 3 FETCH (FLAGS (...))", with the UID in a UID command and in IMAP4rev2. */
-void imap_put_fetch_flags(struct imap_session *s, uint32_t seq);
+/* "* 3 FETCH (FLAGS (...))", with UID and MODSEQ where they belong there; flags false: MODSEQ alone. */
+void imap_put_fetch_flags(struct imap_session *s, uint32_t seq, bool flags);
 /* "FLAGS (\Seen $Junk)" of a message. */
 void imap_put_flags(struct imap_session *s, const struct store_message *m);
 /* "* FLAGS (...)" and PERMANENTFLAGS; _new: if there are keywords the client does not know. */

@@ -144,14 +144,19 @@ flush_range(struct imap_set_writer *w)
 }
 
 void
+imap_set_put_range(struct imap_set_writer *w, uint32_t first, uint32_t last)
+{
+	if (w->first == 0 || w->last == UINT32_MAX || first != w->last + 1) {
+		flush_range(w);
+		w->first = first;
+	}
+	w->last = last;
+}
+
+void
 imap_set_put(struct imap_set_writer *w, uint32_t n)
 {
-	if (w->first != 0 && w->last != UINT32_MAX && n == w->last + 1) {
-		w->last = n;
-		return;
-	}
-	flush_range(w);
-	w->first = w->last = n;
+	imap_set_put_range(w, n, n);
 }
 
 void

@@ -58,6 +58,7 @@ struct imap_set_writer {
 	bool		 comma;		/* something was written */
 };
 void imap_set_put(struct imap_set_writer *w, uint32_t n);
+void imap_set_put_range(struct imap_set_writer *w, uint32_t first, uint32_t last);
 void imap_set_end(struct imap_set_writer *w);
 
 #endif

@@ -4,14 +4,14 @@
 
 enum item {
 	ITEM_MESSAGES, ITEM_RECENT, ITEM_UIDNEXT, ITEM_UIDVALIDITY, ITEM_UNSEEN, ITEM_DELETED,
-	ITEM_SIZE, ITEM_DELETED_STORAGE, ITEM_APPENDLIMIT, ITEM_COUNT,
+	ITEM_HIGHESTMODSEQ, ITEM_SIZE, ITEM_DELETED_STORAGE, ITEM_APPENDLIMIT, ITEM_MAILBOXID, ITEM_COUNT,
 };
 
 #define ITEMS_SIZE (1u << ITEM_SIZE | 1u << ITEM_DELETED_STORAGE)
 
 static const char *const names[ITEM_COUNT] = {
 	"MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN", "DELETED",
-	"SIZE", "DELETED-STORAGE", "APPENDLIMIT",
+	"HIGHESTMODSEQ", "SIZE", "DELETED-STORAGE", "APPENDLIMIT", "MAILBOXID",
 };
 
 static bool
@@ -44,18 +44,36 @@ imap_parse_status_items(struct imap_in *in, unsigned *items)
 }
 
 enum store_error
+imap_mailbox_id(struct imap_session *s, struct slice name, char out[STORE_ID_MAX])
+{
+	enum store_error error;
+	struct store_folder *f = store_folder_open(s->setup.store, name, true, &error);
+
+	if (f == NULL)
+		return error;
+	store_folder_id(f, out);
+	store_folder_close(f);
+	return STORE_OK;
+}
+
+enum store_error
 imap_put_status(struct imap_session *s, struct slice name, unsigned items)
 {
 	struct store_status st;
 	enum store_error error = store_status(s->setup.store, name, (items & ITEMS_SIZE) != 0 ? STORE_STATUS_SIZE : 0, &st);
 	const uint64_t values[ITEM_COUNT] = {
 		st.messages, st.recent, st.uidnext, st.uidvalidity, st.unseen, st.deleted,
-		st.size, st.deleted_size, s->setup.message_size,
+		st.highestmodseq, st.size, st.deleted_size, s->setup.message_size,
 	};
 	const char *space = "";
+	char id[STORE_ID_MAX] = "";
 
+	if (error == STORE_OK && (items & 1u << ITEM_MAILBOXID) != 0)
+		error = imap_mailbox_id(s, name, id);
 	if (error != STORE_OK)
 		return error;
+	if ((items & 1u << ITEM_HIGHESTMODSEQ) != 0)
+		imap_condstore(s);
 	(void)buf_text(&s->out, "* STATUS ");
 	imap_put_mailbox(s, name);
 	(void)buf_text(&s->out, " (");
@@ -63,7 +81,10 @@ imap_put_status(struct imap_session *s, struct slice name, unsigned items)
 		if ((items >> i & 1) == 0)
 			continue;
 		(void)buf_fmt(&s->out, "%s%s ", space, names[i]);
-		imap_put_number(&s->out, values[i]);
+		if (i == ITEM_MAILBOXID)
+			(void)buf_fmt(&s->out, "(%s)", id);
+		else
+			imap_put_number(&s->out, values[i]);
 		space = " ";
 	}
 	(void)buf_text(&s->out, ")\r\n");

@@ -1,4 +1,6 @@
 /* What changed in the selected folder, told where RFC 3501 section 7.4 allows it. */
+#include <stdlib.h>
+
 #include "imap_session.h"
 #include "imap_write.h"
 
@@ -90,68 +92,195 @@ imap_put_new_keywords(struct imap_session *s)
 }
 
 void
-imap_put_fetch_flags(struct imap_session *s, uint32_t seq)
+imap_put_fetch_flags(struct imap_session *s, uint32_t seq, bool flags)
 {
 	const struct store_message *m = store_folder_at(s->folder, seq);
+	bool uid = s->run.uid || (s->enabled & (ENABLED_REV2 | ENABLED_QRESYNC)) != 0;
+	bool modseq = (s->enabled & ENABLED_CONDSTORE) != 0;
 
 	(void)buf_text(&s->out, "* ");
 	imap_put_number(&s->out, seq);
 	(void)buf_text(&s->out, " FETCH (");
-	if (s->run.uid || (s->enabled & ENABLED_REV2) != 0) {
+	if (uid) {
 		(void)buf_text(&s->out, "UID ");
 		imap_put_number(&s->out, m->uid);
-		(void)buf_char(&s->out, ' ');
+		(void)buf_text(&s->out, flags || modseq ? " " : "");
 	}
-	imap_put_flags(s, m);
+	if (flags)
+		imap_put_flags(s, m);
+	if (modseq) {
+		(void)buf_text(&s->out, flags ? " MODSEQ (" : "MODSEQ (");
+		imap_put_number(&s->out, m->modseq);
+		(void)buf_char(&s->out, ')');
+	}
 	(void)buf_text(&s->out, ")\r\n");
+}
+
+/* ---- changes ---- */
+
+struct sync {
+	struct imap_session	*s;
+	uint32_t		*vanished;	/* UIDs, descending; owned */
+	size_t			 n, room;
+};
+
+/* "* VANISHED 405,407:410" takes the place of EXPUNGE in QRESYNC. */
+static void
+put_collected(struct sync *y)
+{
+	struct imap_set_writer w = { .out = &y->s->out };
+
+	if (y->n == 0)
+		return;
+	(void)buf_text(&y->s->out, "* VANISHED ");
+	while (y->n > 0)
+		imap_set_put(&w, y->vanished[--y->n]);
+	imap_set_end(&w);
+	(void)buf_text(&y->s->out, "\r\n");
+}
+
+static bool
+collect(struct sync *y, uint32_t uid)
+{
+	if (y->n == y->room) {
+		size_t room = y->room == 0 ? 64 : 2 * y->room;
+		uint32_t *more = reallocarray(y->vanished, room, sizeof(*more));
+
+		if (more == NULL)
+			return false;
+		y->vanished = more;
+		y->room = room;
+	}
+	y->vanished[y->n++] = uid;
+	return true;
 }
 
 static void
 tell_expunged(void *ctx, uint32_t seq, uint32_t uid)
 {
-	struct imap_session *s = ctx;
+	struct sync *y = ctx;
+	struct buf *out = &y->s->out;
 
-	(void)uid;
-	(void)buf_text(&s->out, "* ");
-	imap_put_number(&s->out, seq);
-	(void)buf_text(&s->out, " EXPUNGE\r\n");
+	if ((y->s->enabled & ENABLED_QRESYNC) != 0) {
+		if (!collect(y, uid))
+			(void)buf_fmt(out, "* VANISHED %u\r\n", uid);
+		return;
+	}
+	(void)buf_text(out, "* ");
+	imap_put_number(out, seq);
+	(void)buf_text(out, " EXPUNGE\r\n");
 }
 
 static void
 tell_added(void *ctx, uint32_t count, uint32_t recent)
 {
-	struct imap_session *s = ctx;
+	struct sync *y = ctx;
 
-	(void)buf_fmt(&s->out, "* %u EXISTS\r\n", count);
-	if ((s->enabled & ENABLED_REV2) == 0)
-		(void)buf_fmt(&s->out, "* %u RECENT\r\n", recent);
+	put_collected(y);
+	(void)buf_fmt(&y->s->out, "* %u EXISTS\r\n", count);
+	if ((y->s->enabled & ENABLED_REV2) == 0)
+		(void)buf_fmt(&y->s->out, "* %u RECENT\r\n", recent);
 }
 
 static void
 tell_keywords(void *ctx)
 {
-	imap_put_new_keywords(ctx);
+	struct sync *y = ctx;
+
+	put_collected(y);
+	imap_put_new_keywords(y->s);
 }
 
 static void
 tell_flags(void *ctx, uint32_t seq)
 {
-	imap_put_fetch_flags(ctx, seq);
+	struct sync *y = ctx;
+
+	put_collected(y);
+	imap_put_fetch_flags(y->s, seq, true);
 }
 
 void
 imap_sync(struct imap_session *s, bool expunge)
 {
+	struct sync y = { .s = s };
 	const struct store_changes changes = {
 		.expunged = tell_expunged,
 		.added = tell_added,
 		.keywords = tell_keywords,
 		.flags = tell_flags,
-		.ctx = s,
+		.ctx = &y,
 	};
 
 	if (s->folder == NULL || s->lost)
 		return;
 	if (store_folder_refresh(s->folder, expunge ? STORE_REFRESH_EXPUNGE : 0, &changes) == STORE_NONEXISTENT)
 		s->lost = true;
+	put_collected(&y);
+	free(y.vanished);
+}
+
+/* ---- mod-sequences ---- */
+
+void
+imap_put_highestmodseq(struct imap_session *s)
+{
+	(void)buf_fmt(&s->out, "* OK [HIGHESTMODSEQ %llu] Highest\r\n",
+	    (unsigned long long)store_folder_highestmodseq(s->folder));
+}
+
+void
+imap_condstore(struct imap_session *s)
+{
+	if ((s->enabled & ENABLED_CONDSTORE) != 0)
+		return;
+	s->enabled |= ENABLED_CONDSTORE;
+	if (s->folder != NULL)
+		imap_put_highestmodseq(s);
+}
+
+/* UIDs from..to, as far as they are in the set (resolved, ascending). */
+static void
+put_within(struct imap_set_writer *w, const struct imap_set *uids, uint32_t from, uint32_t to)
+{
+	for (size_t i = 0; uids != NULL && i < uids->n; i++) {
+		const struct imap_range *r = &uids->at[i];
+		uint32_t first = r->first > from ? r->first : from, last = r->last < to ? r->last : to;
+
+		if (first <= last)
+			imap_set_put_range(w, first, last);
+	}
+	if (uids == NULL)
+		imap_set_put_range(w, from, to);
+}
+
+enum store_error
+imap_put_vanished(struct imap_session *s, uint64_t since, const struct imap_set *uids, uint32_t lowest)
+{
+	struct imap_set_writer w = { .out = &s->reply };
+	struct store_range *range;
+	enum store_error error;
+	bool exact;
+	size_t n;
+
+	error = store_folder_vanished(s->folder, since, &range, &n, &exact);
+	if (error != STORE_OK)
+		return error;
+	buf_reset(&s->reply);
+	for (size_t i = 0; i < n; i++) {
+		uint32_t from = exact || range[i].from > lowest ? range[i].from : lowest;
+
+		if (from <= range[i].to)
+			put_within(&w, uids, from, range[i].to);
+	}
+	imap_set_end(&w);
+	if (s->reply.len > 0 && !s->reply.full) {
+		(void)buf_text(&s->out, "* VANISHED (EARLIER) ");
+		(void)buf_slice(&s->out, buf_slice_of(&s->reply));
+		(void)buf_text(&s->out, "\r\n");
+	}
+	error = s->reply.full ? STORE_MEMORY : STORE_OK;
+	buf_reset(&s->reply);
+	free(range);
+	return error;
 }

@@ -57,6 +57,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct imap_search_command search;
 	struct imap_thread_command thread;
 	struct imap_sort_command sort;
+	struct imap_select select;
 	struct imap_pattern pattern;
 	struct imap_append append;
 	struct imap_fetch fetch;
@@ -71,8 +72,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	text = slice_sub(text, 1, text.len);
 	imap_pool_init(&pool, 1 << 20);
 	imap_in_init(&in, text, &pool);
-	switch (data[0] % 11) {
-	case 0: (void)imap_parse_fetch(&in, &fetch); break;
+	switch (data[0] % 12) {
+	case 0: (void)(imap_parse_fetch(&in, &fetch) && imap_parse_fetch_modifiers(&in, &fetch)); break;
 	case 1: (void)imap_parse_search(&in, &search); break;
 	case 2: (void)imap_parse_append(&in, &append); break;
 	case 3: (void)imap_parse_store_flags(&in, &flags); break;
@@ -80,6 +81,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	case 5: (void)imap_parse_id(&in); break;
 	case 6: set_again(&in, &pool); break;
 	case 7: string_again(text, &pool); break;
+	case 11: (void)imap_parse_select(&in, &select); break;
 	case 9: (void)imap_parse_sort(&in, &sort); break;
 	case 10: (void)imap_parse_thread(&in, &thread); break;
 	case 8:

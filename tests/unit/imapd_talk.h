@@ -107,11 +107,14 @@ user_teardown(void **state)
 	return 0;
 }
 
-/* Without the numbers that are different each time: digits behind UIDVALIDITY, APPENDUID, COPYUID become '#'. */
+/* Without the numbers that are different each time: those behind UIDVALIDITY, APPENDUID, MODSEQ and so on become '#'. */
 static inline char *
 without_uidvalidity(const char *text)
 {
-	static const char *const words[] = { "[UIDVALIDITY ", "[APPENDUID ", "[COPYUID ", "(UIDVALIDITY " };
+	static const char *const words[] = {
+		"[UIDVALIDITY ", "[APPENDUID ", "[COPYUID ", "(UIDVALIDITY ", "HIGHESTMODSEQ ",
+		" MODSEQ (", "(MODSEQ (", "MODSEQ (", "(MODSEQ ", " MODSEQ ", "MAILBOXID (", "EMAILID (",
+	};
 	char *copy = strdup(text), *to = copy;
 
 	assert_non_null(copy);
@@ -129,7 +132,7 @@ without_uidvalidity(const char *text)
 		to += strlen(word);
 		text += strlen(word);
 		*to++ = '#';
-		text += strspn(text, "0123456789");
+		text += strspn(text, "0123456789abcdefFM");
 	}
 	*to = '\0';
 	return copy;

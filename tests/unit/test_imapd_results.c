@@ -134,7 +134,7 @@ status(void **state)
 		    "* LIST (\\HasNoChildren \\Subscribed) \".\" \"INBOX\"\r\n* STATUS \"INBOX\" (MESSAGES 5 UNSEEN 4)\r\n"
 		    "* LIST (\\HasNoChildren \\Subscribed \\Sent) \".\" \"Sent\"\r\n* STATUS \"Sent\" (MESSAGES 0 UNSEEN 0)\r\n"
 		    "b OK Mailboxes listed\r\n" },
-		{ 0, "b CREATE A.B\r\n", "b OK Mailbox created\r\n" },
+		{ 0, "b CREATE A.B\r\n", "b OK [MAILBOXID (#)] Mailbox created\r\n" },
 		{ 0, "b DELETE A\r\n", NULL },
 		{ 0, "b SUBSCRIBE A.B\r\n", "b OK Mailbox subscribed\r\n" },
 		{ 0, "b SUBSCRIBE A.Q\r\n", "b OK Mailbox subscribed\r\n" },

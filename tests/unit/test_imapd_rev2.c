@@ -20,7 +20,7 @@ rev2(void **state)
 		{ 0, "a ENABLE IMAP4rev2\r\n", "* ENABLED IMAP4rev2\r\na OK Enabled what there is\r\n" },
 		{ 0, "b SELECT inbox\r\n", "* FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft)\r\n"
 		    "* OK [PERMANENTFLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft \\*)] Flags permitted\r\n"
-		    "* 2 EXISTS\r\n* OK [UIDVALIDITY #] UIDs valid\r\n* OK [UIDNEXT 3] Predicted next UID\r\n"
+		    "* 2 EXISTS\r\n* OK [UIDVALIDITY #] UIDs valid\r\n* OK [UIDNEXT 3] Predicted next UID\r\n* OK [HIGHESTMODSEQ #] Highest\r\n* OK [MAILBOXID (#)] Mailbox id\r\n"
 		    "* LIST () \".\" \"INBOX\"\r\nb OK [READ-WRITE] Mailbox selected\r\n" },
 		{ 0, "b FETCH 1 FLAGS\r\n", "* 1 FETCH (FLAGS ())\r\nb OK Fetched\r\n" },
 		{ 0, "b SEARCH UNSEEN\r\n", "* ESEARCH (TAG \"b\") ALL 1:2\r\nb OK Searched\r\n" },
@@ -31,7 +31,7 @@ rev2(void **state)
 		{ 0, "b NOOP\r\n", "* 3 EXISTS\r\n* 2 FETCH (UID 2 FLAGS (\\Flagged))\r\nb OK Nothing done\r\n" },
 		{ 0, "b EXAMINE Sent\r\n", "* OK [CLOSED] Previous mailbox closed\r\n"
 		    "* FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft)\r\n* OK [PERMANENTFLAGS ()] Read-only mailbox\r\n"
-		    "* 0 EXISTS\r\n* OK [UIDVALIDITY #] UIDs valid\r\n* OK [UIDNEXT 1] Predicted next UID\r\n"
+		    "* 0 EXISTS\r\n* OK [UIDVALIDITY #] UIDs valid\r\n* OK [UIDNEXT 1] Predicted next UID\r\n* OK [HIGHESTMODSEQ #] Highest\r\n* OK [MAILBOXID (#)] Mailbox id\r\n"
 		    "* LIST () \".\" \"Sent\"\r\nb OK [READ-ONLY] Mailbox examined\r\n" },
 		{ 0, "b SELECT Nowhere\r\n", "* OK [CLOSED] Previous mailbox closed\r\nb NO [NONEXISTENT] Mailbox doesn't exist\r\n" },
 	};
@@ -49,18 +49,18 @@ utf8_names(void **state)
 {
 	static const struct turn turns[] = {
 		{ 0, "a ENABLE IMAP4rev2\r\n", "* ENABLED IMAP4rev2\r\na OK Enabled what there is\r\n" },
-		{ 0, "a CREATE \"Entw\xc3\xbcrfe\"\r\n", "a OK Mailbox created\r\n" },
+		{ 0, "a CREATE \"Entw\xc3\xbcrfe\"\r\n", "a OK [MAILBOXID (#)] Mailbox created\r\n" },
 		{ 1, "a LIST \"\" E%\r\n", "* LIST (\\HasNoChildren) \".\" \"Entw&APw-rfe\"\r\na OK Mailboxes listed\r\n" },
 		{ 0, "a LIST \"\" \"E%\xc3\xbcr*\"\r\n", "* LIST (\\HasNoChildren) \".\" \"Entw\xc3\xbcrfe\"\r\na OK Mailboxes listed\r\n" },
-		{ 1, "a CREATE \"R&-D\"\r\n", "a OK Mailbox created\r\n" },
+		{ 1, "a CREATE \"R&-D\"\r\n", "a OK [MAILBOXID (#)] Mailbox created\r\n" },
 		{ 0, "a STATUS \"R&D\" (MESSAGES)\r\n", "* STATUS \"R&D\" (MESSAGES 0)\r\na OK Status given\r\n" },
 		{ 0, "a LIST \"\" R&%\r\n", "* LIST (\\HasNoChildren) \".\" \"R&D\"\r\na OK Mailboxes listed\r\n" },
 		/* A name that is not in Normalization Form C is told as what it became. */
-		{ 0, "a CREATE {5+}\r\nxe\xcc\x81y\r\n", "* LIST () \".\" \"x\xc3\xa9y\" (\"OLDNAME\" (\"xe\xcc\x81y\"))\r\na OK Mailbox created\r\n" },
+		{ 0, "a CREATE {5+}\r\nxe\xcc\x81y\r\n", "* LIST () \".\" \"x\xc3\xa9y\" (\"OLDNAME\" (\"xe\xcc\x81y\"))\r\na OK [MAILBOXID (#)] Mailbox created\r\n" },
 		{ 0, "a RENAME \"x\xc3\xa9y\" \"z\xc3\xa9\"\r\n", "a OK Mailbox renamed\r\n" },
 		{ 0, "a SUBSCRIBE \"z\xc3\xa9\"\r\n", "a OK Mailbox subscribed\r\n" },
 		{ 0, "a LSUB \"\" z*\r\n", "* LSUB () \".\" \"z\xc3\xa9\"\r\na OK Subscriptions listed\r\n" },
-		{ 0, "a CREATE inbox.sub\r\n", "* LIST () \".\" \"INBOX.sub\" (\"OLDNAME\" (\"inbox.sub\"))\r\na OK Mailbox created\r\n" },
+		{ 0, "a CREATE inbox.sub\r\n", "* LIST () \".\" \"INBOX.sub\" (\"OLDNAME\" (\"inbox.sub\"))\r\na OK [MAILBOXID (#)] Mailbox created\r\n" },
 		{ 0, "a CREATE \"\xff\"\r\n", "a NO [CANNOT] Invalid mailbox name\r\n" },
 		{ 0, "a SELECT \"\xc3\"\r\n", "a NO [NONEXISTENT] Mailbox doesn't exist\r\n" },
 		{ 0, "a LIST \"\" \"\xc3\"\r\n", "a OK Mailboxes listed\r\n" },
@@ -81,7 +81,7 @@ utf8_accept(void **state)
 		{ 0, "a APPEND INBOX UTF8 (~{15+}\r\nSubject: \xc3\xbc\r\n\r\n) (\\Seen) UTF8 (~{15+}\r\nSubject: \xc3\xa4\r\n\r\n)\r\n",
 		    "a OK [APPENDUID # 2:3] Messages appended\r\n" },
 		{ 0, "a APPEND INBOX UTF8 (~{15+}\r\nSubject: \xc3\xbc\r\n\r\n\r\n", "a BAD Unexpected arguments behind the message\r\n" },
-		{ 0, "a CREATE \"\xc3\xbc\"\r\n", "a OK Mailbox created\r\n" },
+		{ 0, "a CREATE \"\xc3\xbc\"\r\n", "a OK [MAILBOXID (#)] Mailbox created\r\n" },
 		{ 0, "a LIST \"\" \"\xc3\xbc\"\r\n", "* LIST (\\HasNoChildren) \".\" \"\xc3\xbc\"\r\na OK Mailboxes listed\r\n" },
 		{ 0, "a EXAMINE \"\xc3\xbc\"\r\n", NULL },
 		{ 0, "a SELECT INBOX\r\n", NULL },
