@@ -1,6 +1,7 @@
 /*
  * APPEND, RFC 3501 section 6.3.11, with APPENDUID of RFC 4315, of several messages
- * at once (RFC 3502), with literal8 (RFC 3516, RFC 9051) and UTF8 (RFC 6855).
+ * at once (RFC 3502), with literal8 (RFC 3516, RFC 9051) and UTF8 (RFC 6855); and
+ * REPLACE (RFC 8508), which is APPEND of one message in the place of another.
  *
  * A message is never in memory: it goes into a file of the store as it comes.
  * OK means that all of them are durable; otherwise none is there.
@@ -18,6 +19,7 @@ struct append {
 	bool			 binary;	/* the one being written: a literal8 */
 	bool			 utf8;		/* and within UTF8 (...) */
 	char			 last;		/* its last octet so far */
+	uint32_t		 replaces;	/* REPLACE: UID of the message that goes; else 0 */
 	bool			 unstorable;	/* octets came that we do not keep as they are */
 };
 
@@ -88,13 +90,49 @@ add_message(struct imap_session *s, struct append *a, const struct imap_append *
 	return true;
 }
 
+/* " 4" of REPLACE, " 217" of UID REPLACE; 0: s->reply says why not. */
+static uint32_t
+parse_replaced(struct imap_session *s, struct imap_in *in)
+{
+	struct imap_walk walk;
+	struct imap_set set;
+	uint32_t seq;
+
+	if (!imap_parse_space(in) || !imap_parse_set(in, &set) ||
+	    set.saved || set.n != 1 || set.at[0].first != set.at[0].last) {
+		(void)imap_bad(s, "One message number expected");
+		return 0;
+	}
+	if (s->readonly)
+		(void)imap_no(s, "[READ-ONLY] Mailbox is read-only");
+	else if (!imap_walk_init(&walk, s, &set, s->run.uid))
+		(void)imap_bad(s, "No such message");
+	else if (!imap_walk_next(&walk, s->folder, &seq))
+		(void)imap_no(s, "[NONEXISTENT] No such message");
+	else if (store_folder_at(s->folder, seq)->gone)
+		(void)imap_no_store(s, STORE_GONE, "replace");
+	else
+		return store_folder_at(s->folder, seq)->uid;
+	return 0;
+}
+
 bool
 cmd_append_begin(struct imap_session *s, struct imap_in *in, uint64_t octets)
 {
 	struct imap_append args = { 0 };
 	struct append *a = s->run.state;
+	uint32_t replaces = 0;
 	bool ok;
 
+	if (s->run.cmd->run == cmd_replace) {
+		if (a != NULL) {
+			(void)imap_bad(s, "One message at a time");
+			return false;
+		}
+		replaces = parse_replaced(s, in);
+		if (replaces == 0)
+			return false;
+	}
 	if (a == NULL)
 		ok = imap_parse_append(in, &args);
 	else
@@ -113,7 +151,10 @@ cmd_append_begin(struct imap_session *s, struct imap_in *in, uint64_t octets)
 	}
 	if (a == NULL)
 		a = append_new(s, args.mailbox);
-	return a == NULL ? out_of_memory(s) : add_message(s, a, &args, octets);
+	if (a == NULL)
+		return out_of_memory(s);
+	a->replaces = replaces;
+	return add_message(s, a, &args, octets);
 }
 
 /*
@@ -160,25 +201,56 @@ put_appenduid(struct buf *out, const struct append *a)
 	(void)buf_text(out, a->n == 1 ? "] Message appended" : "] Messages appended");
 }
 
-/* The line is whole, and with it the messages. */
+/* The line is whole, and with it the messages: they are kept, or s->reply says why not. */
+static bool
+commit(struct imap_session *s, struct imap_in *in, struct append *a)
+{
+	enum store_error error;
+
+	if (a == NULL) {
+		(void)imap_bad(s, "Message literal expected");
+		return false;
+	}
+	in->rest = slice_sub(buf_slice_of(&s->input.text), s->input.line_at, s->input.text.len);
+	if ((a->utf8 && !imap_parse_char(in, ')')) || !imap_at_end(in)) {
+		(void)imap_bad(s, "Unexpected arguments behind the message");
+		return false;
+	}
+	if (a->empty || a->unstorable) {
+		(void)imap_no(s, a->empty ? "[CANNOT] A message cannot be empty" : "[UNKNOWN-CTE] Binary content cannot be kept");
+		return false;
+	}
+	error = store_group_commit(a->group);
+	if (error != STORE_OK)
+		(void)imap_no_target(s, error, "append");
+	return error == STORE_OK;
+}
+
 enum imap_step
 cmd_append(struct imap_session *s, struct imap_in *in)
 {
 	struct append *a = s->run.state;
+
+	if (commit(s, in, a))
+		put_appenduid(&s->reply, a);
+	return STEP_DONE;
+}
+
+/* The new one is there before the old one goes; the sync behind the command tells both. */
+enum imap_step
+cmd_replace(struct imap_session *s, struct imap_in *in)
+{
+	struct append *a = s->run.state;
 	enum store_error error;
 
-	if (a == NULL)
-		return imap_bad(s, "Message literal expected");
-	in->rest = slice_sub(buf_slice_of(&s->input.text), s->input.line_at, s->input.text.len);
-	if ((a->utf8 && !imap_parse_char(in, ')')) || !imap_at_end(in))
-		return imap_bad(s, "Unexpected arguments behind the message");
-	if (a->empty)
-		return imap_no(s, "[CANNOT] A message cannot be empty");
-	if (a->unstorable)
-		return imap_no(s, "[UNKNOWN-CTE] Binary content cannot be kept");
-	error = store_group_commit(a->group);
-	if (error != STORE_OK)
-		return imap_no_target(s, error, "append");
-	put_appenduid(&s->reply, a);
-	return STEP_DONE;
+	if (!commit(s, in, a))
+		return STEP_DONE;
+	(void)buf_text(&s->out, "* ");
+	put_appenduid(&s->out, a);
+	(void)buf_text(&s->out, "\r\n");
+	error = store_folder_remove(s->folder, &a->replaces, 1);
+	s->run.modseq = true;
+	if (error != STORE_OK && error != STORE_GONE)
+		return imap_no_store(s, error, "replace");
+	return imap_ok(s, "Replaced");
 }

@@ -1,4 +1,5 @@
 /* CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "imap_cmd.h"
@@ -44,25 +45,81 @@ tell_name(struct imap_session *s, struct slice name, struct slice said)
 		imap_put_opened(s, slice_of(canonical), said, false);
 }
 
-/* RFC 3501 section 6.3.3. */
-enum imap_step
-cmd_create(struct imap_session *s, struct imap_in *in)
+/* " (USE (\\Sent))", RFC 6154 section 3; *special stays NONE without it.  *known: we know all that is named. */
+static bool
+parse_use(struct imap_in *in, enum store_special *special, bool *known)
 {
-	enum store_error error;
-	char id[STORE_ID_MAX];
-	struct slice name;
+	struct slice rest, name;
+	size_t n = 0;
 
-	if (!parse_one(in, &name))
-		return imap_bad_args(s, in);
-	drop_separator(&name);
-	error = store_create(s->setup.store, name);
-	if (error != STORE_OK)
-		return result_new(s, error, "create", "");
-	tell_name(s, name, in->said);
+	*special = STORE_SPECIAL_NONE;
+	*known = true;
+	if (!slice_iprefix(&in->rest, " (USE ("))
+		return imap_parse_end(in);
+	if (!imap_take_char(in, ')')) {
+		do {
+			rest = in->rest;
+			if (!imap_parse_char(in, '\\') || !imap_parse_atom(in, &name))
+				return false;
+			*special = store_special_parse(slice_sub(rest, 0, name.len + 1));
+			*known = *known && *special != STORE_SPECIAL_NONE && ++n == 1;
+		} while (imap_take_char(in, ' '));
+		if (!imap_parse_char(in, ')'))
+			return false;
+	}
+	return imap_parse_char(in, ')') && imap_parse_end(in);
+}
+
+/* A use has one mailbox. */
+static bool
+is_taken(struct imap_session *s, enum store_special special)
+{
+	struct store_list *list;
+	bool taken = false;
+
+	if (special == STORE_SPECIAL_NONE || store_list(s->setup.store, 0, &list) != STORE_OK)
+		return false;
+	for (size_t i = 0; i < list->n; i++)
+		taken = taken || (list->at[i].exists && list->at[i].special == special);
+	free(list);
+	return taken;
+}
+
+static enum imap_step
+created(struct imap_session *s, struct slice name, struct slice said)
+{
+	char id[STORE_ID_MAX];
+
+	tell_name(s, name, said);
 	if (imap_mailbox_id(s, name, id) != STORE_OK)
 		return imap_ok(s, "Mailbox created");
 	(void)buf_fmt(&s->reply, "OK [MAILBOXID (%s)] Mailbox created", id);
 	return STEP_DONE;
+}
+
+/* RFC 3501 section 6.3.3. */
+enum imap_step
+cmd_create(struct imap_session *s, struct imap_in *in)
+{
+	enum store_special special;
+	enum store_error error;
+	struct slice name;
+	bool known;
+
+	if (!imap_parse_space(in) || !imap_parse_mailbox(in, &name) || !parse_use(in, &special, &known))
+		return imap_bad_args(s, in);
+	drop_separator(&name);
+	if (!known || is_taken(s, special))
+		return imap_no(s, "[USEATTR] No mailbox can have that use, or one has it already");
+	error = store_create(s->setup.store, name);
+	if (error == STORE_OK && special != STORE_SPECIAL_NONE) {
+		error = store_set_special(s->setup.store, name, special);
+		if (error != STORE_OK)
+			(void)store_delete(s->setup.store, name);
+	}
+	if (error != STORE_OK)
+		return result_new(s, error, "create", "");
+	return created(s, name, in->said);
 }
 
 /* Is name the selected folder, or a level above it? */

@@ -192,24 +192,10 @@ holds_selected(const struct listing *l, const struct store_folder_info *info)
 	return false;
 }
 
-static const char *
-special_name(enum store_special special)
-{
-	switch (special) {
-	case STORE_SPECIAL_NONE:	return NULL;
-	case STORE_SENT:		return "\\Sent";
-	case STORE_DRAFTS:		return "\\Drafts";
-	case STORE_TRASH:		return "\\Trash";
-	case STORE_JUNK:		return "\\Junk";
-	case STORE_ARCHIVE:		return "\\Archive";
-	}
-	return NULL;
-}
-
 static void
 put_attributes(struct buf *out, const struct listing *l, const struct store_folder_info *info)
 {
-	const char *special = special_name(info->special);
+	const char *special = store_special_name(info->special);
 
 	if (!info->exists)
 		(void)buf_text(out, l->extended ? "\\NonExistent " : "\\Noselect ");

@@ -126,6 +126,8 @@ learn_step(struct imap_session *s)
 {
 	struct sort *x = s->run.state;
 
+	if (x->n > 0)
+		imap_progress(s, x->n, x->searching.found.n);
 	for (size_t done = 0; x->n < x->searching.found.n; x->n++, done++) {
 		if (done >= AT_ONCE)
 			return STEP_AGAIN;

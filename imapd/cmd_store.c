@@ -121,6 +121,8 @@ store_step(struct imap_session *s)
 
 	if (imap_out_high(s))
 		return STEP_DRAIN;
+	if (c->at > 0)
+		imap_progress(s, c->at, c->n);
 	if (n > 0) {
 		error = change(s, c, n);
 		if (error != STORE_OK)

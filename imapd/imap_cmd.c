@@ -29,12 +29,15 @@ static const struct imap_cmd cmds[] = {
 	{ "STORE",	 IN_SELECTED,	TELL_NO_EXPUNGE,	cmd_store },
 	{ "COPY",	 IN_SELECTED,	TELL_ALL,		cmd_copy },
 	{ "ENABLE",	 IN_ANY,	TELL_ALL,		cmd_enable },	/* RFC 5161 */
+	{ "GETMETADATA", IN_ANY,	TELL_ALL,		cmd_getmetadata },	/* RFC 5464 */
+	{ "SETMETADATA", IN_ANY,	TELL_ALL,		cmd_setmetadata },
 	{ "GETQUOTA",	 IN_ANY,	TELL_ALL,		cmd_getquota },	/* RFC 9208 */
 	{ "GETQUOTAROOT", IN_ANY,	TELL_ALL,		cmd_getquotaroot },
 	{ "ID",		 IN_ANY,	TELL_ALL,		cmd_id },	/* RFC 2971 */
 	{ "IDLE",	 IN_ANY,	TELL_ALL,		cmd_idle },	/* RFC 2177 */
 	{ "MOVE",	 IN_SELECTED,	TELL_ALL,		cmd_move },	/* RFC 6851 */
 	{ "NAMESPACE",	 IN_ANY,	TELL_ALL,		cmd_namespace },	/* RFC 2342 */
+	{ "REPLACE",	 IN_SELECTED,	TELL_ALL,		cmd_replace },	/* RFC 8508 */
 	{ "SORT",	 IN_SELECTED,	TELL_NO_EXPUNGE,	cmd_sort },	/* RFC 5256 */
 	{ "THREAD",	 IN_SELECTED,	TELL_NO_EXPUNGE,	cmd_thread },
 	{ "UNSELECT",	 IN_SELECTED,	TELL_NOTHING,		cmd_unselect },	/* RFC 3691 */
@@ -45,6 +48,7 @@ static const struct imap_cmd cmds[] = {
 	{ "STORE",	 IN_SELECTED,	TELL_ALL,		cmd_store },
 	{ "EXPUNGE",	 IN_SELECTED,	TELL_ALL,		cmd_uid_expunge },	/* RFC 4315 */
 	{ "MOVE",	 IN_SELECTED,	TELL_ALL,		cmd_move },
+	{ "REPLACE",	 IN_SELECTED,	TELL_ALL,		cmd_replace },
 	{ "SORT",	 IN_SELECTED,	TELL_ALL,		cmd_sort },
 	{ "THREAD",	 IN_SELECTED,	TELL_ALL,		cmd_thread },
 };

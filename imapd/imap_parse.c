@@ -181,7 +181,7 @@ parse_quoted(struct imap_in *in, struct slice *out)
 
 /* Behind the '{'. */
 static bool
-parse_literal(struct imap_in *in, struct slice *out)
+parse_octets(struct imap_in *in, struct slice *out)
 {
 	uint64_t n;
 
@@ -195,6 +195,14 @@ parse_literal(struct imap_in *in, struct slice *out)
 		return imap_in_error(in, "Invalid literal");
 	*out = slice_sub(in->rest, 0, (size_t)n);
 	in->rest = slice_sub(in->rest, (size_t)n, in->rest.len);
+	return true;
+}
+
+static bool
+parse_literal(struct imap_in *in, struct slice *out)
+{
+	if (!parse_octets(in, out))
+		return false;
 	if (slice_find(*out, '\0') != out->len)
 		return imap_in_error(in, "NUL in a literal");
 	return true;
@@ -237,6 +245,14 @@ imap_parse_nstring(struct imap_in *in, struct slice *out)
 		return imap_in_error(in, "String expected");
 	*out = (struct slice){ 0 };
 	return true;
+}
+
+bool
+imap_parse_nstring8(struct imap_in *in, struct slice *out)
+{
+	if (slice_prefix(&in->rest, "~{"))
+		return parse_octets(in, out);
+	return imap_parse_nstring(in, out);
 }
 
 bool

@@ -53,6 +53,8 @@ bool imap_parse_string(struct imap_in *in, struct slice *out);
 bool imap_parse_astring(struct imap_in *in, struct slice *out);
 /* "NIL" gives ptr == NULL. */
 bool imap_parse_nstring(struct imap_in *in, struct slice *out);
+/* The same, or literal8 "~{n}", which may hold any octets. */
+bool imap_parse_nstring8(struct imap_in *in, struct slice *out);
 
 /*
  * mailbox: an astring; any spelling of INBOX becomes "INBOX", and UTF-8 (in->utf8)

@@ -318,6 +318,8 @@ match(struct imap_session *s, struct imap_searching *x, const struct imap_search
 enum imap_step
 imap_search_step(struct imap_session *s, struct imap_searching *x)
 {
+	if (x->seq > 0)
+		imap_progress(s, x->seq, store_folder_count(s->folder));
 	for (x->work = 0; x->work < WORK_MAX; x->work += WORK_MESSAGE) {
 		if (x->seq >= store_folder_count(s->folder)) {
 			imap_message_close(&s->message);

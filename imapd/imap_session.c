@@ -2,8 +2,12 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "imap_cmd.h"
+#include "imap_write.h"
+
+#define PROGRESS_MS 10000	/* RFC 9585 section 4: not more often than in 10 seconds */
 
 static const struct imap_input_limits limits = {
 	.line = IMAP_COMMAND_MAX,
@@ -21,6 +25,7 @@ imap_session_new(const struct imap_setup *setup, struct slice greeting)
 		return NULL;
 	s->setup = *setup;
 	s->state = STATE_LOGGED_IN;
+	s->progress_ms = PROGRESS_MS;
 	imap_input_init(&s->input, &limits);
 	imap_pool_init(&s->pool, IMAP_POOL_MAX);
 	buf_init(&s->reply, IMAP_REPLY_MAX);
@@ -196,12 +201,35 @@ parse_start(struct imap_session *s, struct imap_in *in)
 	return parse_verb(s, in);
 }
 
+static int64_t
+now_ms(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+void
+imap_progress(struct imap_session *s, uint64_t done, uint64_t all)
+{
+	int64_t now = now_ms();
+
+	if (now - s->run.told_ms < s->progress_ms)
+		return;
+	s->run.told_ms = now;
+	(void)buf_text(&s->out, "* OK [INPROGRESS (");
+	imap_put_string(&s->out, slice_of(s->run.tag));
+	(void)buf_fmt(&s->out, " %llu %llu)] Still working\r\n", (unsigned long long)done, (unsigned long long)all);
+}
+
 static void
 command(struct imap_session *s)
 {
 	struct imap_in in;
 
 	s->commands++;
+	s->run.told_ms = now_ms();
 	if (!parse_start(s, &in))
 		finish(s);
 	else
@@ -221,9 +249,15 @@ is_first_argument(struct slice args)
 static void
 append_literal(struct imap_session *s, struct imap_in *in)
 {
+	struct imap_in args = *in;
+
 	if (s->run.state != NULL)
 		in->rest = slice_sub(buf_slice_of(&s->input.text), s->input.line_at, s->input.text.len);
-	if (s->run.state == NULL && is_first_argument(in->rest))
+	else if (s->run.cmd->run == cmd_replace) {	/* the mailbox comes behind the message's number */
+		(void)imap_take_char(&args, ' ');
+		args.rest = slice_sub(args.rest, slice_find(args.rest, ' '), args.rest.len);
+	}
+	if (s->run.state == NULL && is_first_argument(args.rest))
 		(void)imap_input_take(&s->input);
 	else if (cmd_append_begin(s, in, s->input.literal.octets))
 		imap_input_stream(&s->input);
@@ -240,7 +274,7 @@ literal(struct imap_session *s)
 		imap_input_refuse(&s->input, "DONE expected");
 		return;
 	}
-	if (parse_start(s, &in) && s->run.cmd->run == cmd_append)
+	if (parse_start(s, &in) && (s->run.cmd->run == cmd_append || s->run.cmd->run == cmd_replace))
 		append_literal(s, &in);
 	else
 		(void)imap_input_take(&s->input);

@@ -2,7 +2,8 @@
  * imap_session: what one logged-in IMAP connection remembers between commands,
  * and how a command is run (RFC 3501).
  *
- * Octets in, octets out: no sockets, no clock.  A session acts on the user's
+ * Octets in, octets out: no sockets; the clock only for what is said of a long
+ * command's progress and for OLDER and YOUNGER.  A session acts on the user's
  * store and on nothing else, so a test or a fuzzer feeds it a text and a
  * Maildir.  A command runs in steps: it stops when output has to go first or
  * when it has worked long enough, and goes on when it is called again.
@@ -68,6 +69,7 @@ struct imap_run {
 	const struct imap_cmd	*cmd;		/* NULL: none */
 	char			 tag[256];
 	bool			 uid;		/* UID FETCH and the like */
+	int64_t			 told_ms;	/* when it began, or how far it has come was told; monotonic */
 	bool			 modseq;	/* its OK tells HIGHESTMODSEQ, in QRESYNC (RFC 7162 section 3.2.7) */
 	enum imap_step		(*step)(struct imap_session *s);
 	/* A line came while waiting with STEP_INPUT; NULL: it is no input for this command. */
@@ -106,6 +108,7 @@ struct imap_session {
 	bool			 closing;	/* LOGOUT, or no way to go on */
 	unsigned		 errors;	/* BAD commands in a row */
 	uint64_t		 commands;	/* for the log */
+	int64_t			 progress_ms;	/* between two words of how far a command has come */
 };
 
 /* greeting: the tag of the login to be answered.  NULL: no memory. */
@@ -132,6 +135,12 @@ void imap_session_taken(struct imap_session *s, size_t n);
 
 /* Does more output have to wait? */
 bool imap_out_high(const struct imap_session *s);
+
+/*
+ * A long command has done so much of its work: told once in a while (RFC 9585).
+ * Only where no response has been begun.
+ */
+void imap_progress(struct imap_session *s, uint64_t done, uint64_t all);
 
 /* Tagged answers (imap_reply.c); all return STEP_DONE. */
 enum imap_step imap_ok(struct imap_session *s, const char *text);	/* "OK text" */

@@ -74,6 +74,16 @@ imap_put_nstring(struct buf *out, struct slice s)
 		imap_put_string(out, s);
 }
 
+void
+imap_put_nstring8(struct buf *out, struct slice s)
+{
+	if (s.ptr != NULL && slice_find(s, '\0') != s.len) {
+		(void)buf_char(out, '~');
+		put_literal(out, s);
+	} else
+		imap_put_nstring(out, s);
+}
+
 static bool
 is_atom(struct slice s)
 {

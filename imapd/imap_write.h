@@ -17,6 +17,8 @@ void imap_put_string(struct buf *out, struct slice s);
 void imap_put_nstring(struct buf *out, struct slice s);
 /* The same for UTF-8 that the client has said it can read (ENABLE): quoted where it can be. */
 void imap_put_utf8(struct buf *out, struct slice s);
+/* nstring, or literal8 where there is a NUL in it. */
+void imap_put_nstring8(struct buf *out, struct slice s);
 /* astring: an atom where it can be one. */
 void imap_put_astring(struct buf *out, struct slice s);
 

@@ -399,10 +399,27 @@ rename_locked(struct store *s, const char *from, const char *to)
 	return error;
 }
 
+/* The use that a folder has by its name alone, which a rename would take from it. */
+static enum store_special
+special_by_name(struct store *s, const char *name)
+{
+	enum store_special special = STORE_SPECIAL_NONE;
+	struct store_list *list;
+
+	if (store_list(s, 0, &list) != STORE_OK)
+		return special;
+	for (size_t i = 0; i < list->n; i++)
+		if (strcmp(list->at[i].name, name) == 0)
+			special = list->at[i].special;
+	free(list);
+	return annotations_special(s, name) == STORE_SPECIAL_NONE ? special : STORE_SPECIAL_NONE;
+}
+
 enum store_error
 store_rename(struct store *s, struct slice from, struct slice to)
 {
 	char old[STORE_NAME_MAX + 1], fresh[STORE_NAME_MAX + 1];
+	enum store_special special;
 	enum store_error error;
 	int lock;
 
@@ -413,11 +430,14 @@ store_rename(struct store *s, struct slice from, struct slice to)
 	/* A folder cannot go into itself, nor onto the level that holds it. */
 	if (strcmp(old, "INBOX") != 0 && (is_below(fresh, old) || is_below(old, fresh)))
 		return STORE_CANNOT;
+	special = special_by_name(s, old);
 	error = store_uidvalidity_lock(s, &lock);
 	if (error != STORE_OK)
 		return store_done(s, error);
 	error = store_done(s, rename_locked(s, old, fresh));
 	(void)close(lock);
+	if (error == STORE_OK && special != STORE_SPECIAL_NONE)
+		error = store_set_special(s, slice_of(fresh), special);
 	if (error == STORE_OK && strcmp(old, "INBOX") == 0)
 		error = store_done(s, rename_inbox(s, fresh));	/* takes that lock itself */
 	quota_forget(s);	/* to or from Trash it counts otherwise */

@@ -171,6 +171,23 @@ has_fresh(const struct store *s, const char *name)
 	return found;
 }
 
+/* What was noted of the folders goes before their names. */
+static void
+find_specials(const struct lister *l, struct store_folder_info *info)
+{
+	bool taken[STORE_ARCHIVE + 1] = { false };
+
+	for (size_t i = 0; i < l->n; i++) {
+		if (info[i].exists)
+			info[i].special = annotations_special(l->store, info[i].name);
+		taken[info[i].special] = true;
+	}
+	taken[STORE_SPECIAL_NONE] = false;
+	for (size_t i = 0; i < l->n; i++)
+		if (info[i].special == STORE_SPECIAL_NONE && !taken[special_use(info[i].name)])
+			info[i].special = special_use(info[i].name);
+}
+
 static struct store_list *
 make_list(const struct lister *l, unsigned how)
 {
@@ -189,7 +206,6 @@ make_list(const struct lister *l, unsigned how)
 
 		info[i] = (struct store_folder_info){
 			.name = names + (e->name - l->names.ptr),
-			.special = special_use(e->name),
 			.exists = (e->bits & EXISTS) != 0,
 			.children = (e->bits & CHILDREN) != 0,
 			.subscribed = (e->bits & SUBSCRIBED) != 0,
@@ -197,6 +213,7 @@ make_list(const struct lister *l, unsigned how)
 		if ((how & STORE_LIST_FRESH) != 0 && info[i].exists)
 			info[i].fresh = has_fresh(l->store, info[i].name);
 	}
+	find_specials(l, info);
 	list->n = l->n;
 	list->at = info;
 	return list;

@@ -183,6 +183,34 @@ enum store_error store_rename(struct store *s, struct slice from, struct slice t
 /* A name may be subscribed whether it exists or not. */
 enum store_error store_subscribe(struct store *s, struct slice name, bool on);
 
+/*
+ * Annotations of a folder, or (folder "") of the Maildir as a whole: RFC 5464.  An
+ * entry is "/private/comment" and the like, in any case.  They go along with a rename.
+ */
+#define STORE_ANNOTATIONS	100		/* a folder may have */
+#define STORE_ANNOTATION_MAX	(64 * 1024)	/* octets of a value */
+#define STORE_ENTRY_MAX		200		/* octets of an entry's name */
+struct store_annotation {
+	struct slice	entry;
+	struct slice	value;		/* ptr == NULL: to be removed */
+};
+/* All of them, appended to out; store_annotation_next() takes one after the other off that text. */
+enum store_error store_annotations(struct store *s, struct slice folder, struct buf *out);
+bool store_annotation_next(struct slice *text, struct store_annotation *out);
+/* Set and remove several, all or none; durable.  STORE_LIMIT: too many, or too long. */
+enum store_error store_annotate(struct store *s, struct slice folder, const struct store_annotation *set, size_t n);
+/* '/', printable ASCII without '*', '%' and blanks, no empty level. */
+bool store_entry_valid(struct slice entry);
+
+/*
+ * The special use of a folder is the annotation "/private/specialuse" (RFC 6154 section 4);
+ * for a use that no folder has, the folder called Sent, Drafts, Trash, Junk or Archive has it.
+ */
+#define STORE_ENTRY_SPECIAL "/private/specialuse"
+enum store_error store_set_special(struct store *s, struct slice folder, enum store_special special);
+const char *store_special_name(enum store_special special);	/* "\\Sent"; NULL: none */
+enum store_special store_special_parse(struct slice text);	/* STORE_SPECIAL_NONE: no such use */
+
 struct store_status {
 	uint32_t	messages, recent, unseen;
 	uint32_t	deleted;	/* have \Deleted */

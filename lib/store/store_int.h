@@ -8,6 +8,7 @@
  *	box.c		a folder's descriptors, index and keywords, opened
  *	keywords.c	dovecot-keywords
  *	folders.c	create, delete, rename; list.c, subscriptions.c
+ *	annotations.c	notes about folders; their special use
  *	view.c		struct store_folder: messages by number; refresh
  *	scan.c		the directories against the view: what is new, gone, changed
  *	modseq.c	what changed is noted in the index
@@ -89,6 +90,9 @@ enum store_error folders_finish_rename(struct store *s);
 void folders_remove_tree(int dir, const char *name);
 /* Prefix of directories that are being made or removed: no folder's name has two dots. */
 #define FOLDERS_HIDDEN "..pennypost-"
+
+/* What was noted as the special use of a folder. */
+enum store_special annotations_special(struct store *s, const char *folder);
 
 /* The names in subscriptions, each ended by LF; order as in the file. */
 enum store_error subscriptions_read(struct store *s, struct buf *out);

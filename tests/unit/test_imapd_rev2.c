@@ -179,6 +179,63 @@ multiappend(void **state)
 }
 
 static void
+replace(void **state)
+{
+	static const struct turn turns[] = {
+		{ 0, "b REPLACE 2 INBOX (\\Draft) {5+}\r\nA: b\n\r\n",
+		    "* OK [APPENDUID # 4] Message appended\r\n* 2 EXPUNGE\r\n* 3 EXISTS\r\n* 3 RECENT\r\nb OK Replaced\r\n" },
+		{ 0, "b UID REPLACE 3 Sent {5}\r\n", "+ OK\r\n" },
+		{ 0, "A: b\n\r\n", "* OK [APPENDUID # 1] Message appended\r\n* 2 EXPUNGE\r\nb OK Replaced\r\n" },
+		{ 0, "b REPLACE * {5+}\r\nINBOX {5+}\r\nA: b\n\r\n",
+		    "* OK [APPENDUID # 5] Message appended\r\n* 2 EXPUNGE\r\n* 2 EXISTS\r\n* 2 RECENT\r\nb OK Replaced\r\n" },
+		/* Nothing goes unless something came. */
+		{ 0, "b REPLACE 1 Nowhere {5+}\r\nA: b\n\r\n", "b NO [TRYCREATE] Mailbox doesn't exist\r\n" },
+		{ 0, "b REPLACE 1 INBOX {0+}\r\n\r\n", "b NO [CANNOT] A message cannot be empty\r\n" },
+		{ 0, "b REPLACE 1:2 INBOX {5+}\r\nA: b\n\r\n", "b BAD One message number expected\r\n" },
+		{ 0, "b REPLACE $ INBOX {5+}\r\nA: b\n\r\n", "b BAD One message number expected\r\n" },
+		{ 0, "b REPLACE 7 INBOX {5+}\r\nA: b\n\r\n", "b BAD No such message\r\n" },
+		{ 0, "b UID REPLACE 77 INBOX {5+}\r\nA: b\n\r\n", "b NO [NONEXISTENT] No such message\r\n" },
+		{ 0, "b REPLACE 1 INBOX {5+}\r\nA: b\n {5+}\r\nA: b\n\r\n", "b BAD One message at a time\r\n" },
+		{ 0, "b REPLACE 1 INBOX\r\n", "b BAD Message literal expected\r\n" },
+		{ 0, "b UID FETCH 1:* FLAGS\r\n", "* 1 FETCH (UID 1 FLAGS (\\Recent))\r\n* 2 FETCH (UID 5 FLAGS (\\Recent))\r\nb OK Fetched\r\n" },
+		{ 0, "b EXAMINE INBOX\r\n", NULL },
+		{ 0, "b REPLACE 1 INBOX {5+}\r\nA: b\n\r\n", "b NO [READ-ONLY] Mailbox is read-only\r\n" },
+	};
+	struct user *u = *state;
+
+	append(u, "", MESSAGE_2);
+	append(u, "", MESSAGE_2);
+	append(u, "", MESSAGE_2);
+	(void)say(u, 0, "a SELECT INBOX\r\n");
+	for (size_t i = 0; i < LEN(turns); i++)
+		if (turns[i].answer != NULL)
+			talk(u, &turns[i], 1);
+		else
+			(void)say(u, turns[i].who, turns[i].say);
+}
+
+/* How far a long command has come is told between responses. */
+static void
+progress(void **state)
+{
+	struct user *u = *state;
+	struct buf text;
+
+	buf_init(&text, 1000000);
+	(void)buf_text(&text, "a APPEND INBOX");
+	for (size_t i = 0; i < 600; i++)
+		(void)buf_text(&text, " {5+}\r\nA: b\n");
+	(void)buf_text(&text, "\r\na SELECT INBOX\r\n");
+	(void)say(u, 0, buf_cstr(&text));
+	buf_clear(&text);
+	assert_null(strstr(say(u, 0, "b SORT (SUBJECT) UTF-8 ALL\r\n"), "INPROGRESS"));
+	u->s[0]->progress_ms = 0;
+	(void)say(u, 0, "b SORT (SUBJECT) UTF-8 ALL\r\n");
+	assert_memory_equal(buf_cstr(&u->out), "* OK [INPROGRESS (\"b\" 500 600)] Still working\r\n* SORT 1 2 3 ", 60);
+	assert_non_null(strstr(say(u, 0, "b THREAD REFERENCES UTF-8 ALL\r\n"), "* OK [INPROGRESS (\"b\" 500 600)] Still working\r\n* THREAD "));
+}
+
+static void
 quota(void **state)
 {
 	static const struct turn none[] = {
@@ -223,6 +280,8 @@ main(void)
 		TALK_TEST(utf8_accept),
 		TALK_TEST(binary),
 		TALK_TEST(multiappend),
+		TALK_TEST(replace),
+		TALK_TEST(progress),
 		TALK_TEST(quota),
 	};
 
