@@ -201,7 +201,7 @@ answer_file(const struct deliver_as *as, struct peer *p)
 static void
 to_maildir(const struct deliver_as *as, struct rcpt *r, const char *path, const struct addr *to)
 {
-	struct batch *b = batch_new(as->conf->hostname, "local");
+	struct batch *b = batch_new(as->conf->hostname, "local", 0);
 	int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	char below[ALIAS_VALUE_MAX + 1];
 	size_t len = strspn(path, "/");

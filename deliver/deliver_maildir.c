@@ -5,14 +5,25 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "daemon.h"
 #include "log.h"
 #include "store/store.h"
 
-/* A Maildir in use by this group: several messages for one user share it. */
+#define KEEP_USEC	(3 * 1000000)	/* a Maildir that is not used is closed after */
+#define FILES_OTHER	384		/* descriptors for everything else */
+#define FILES_A_STORE	5
+#define FILES_AN_ITEM	(FILES_A_STORE + 1)
+#define ITEMS_MIN	8
+
+/* An open Maildir: messages for one user share it, in a group and from one group to the next. */
 struct open_store {
 	int		 root;
 	char		*path;
+	uint64_t	 hash;		/* of path */
+	uint64_t	 quota;
 	struct store	*store;
+	uint64_t	 group;		/* the last that used it */
+	uint64_t	 used_usec;
 };
 
 struct batch_item {
@@ -25,22 +36,41 @@ struct batch_item {
 struct batch {
 	const char		*hostname, *relay;
 	struct store_group	*group;		/* NULL: begun with the next item */
+	uint64_t		 number;	/* of the group, from 1 */
 	struct batch_item	 item[BATCH_ITEMS];
-	size_t			 n;
-	struct open_store	 open[BATCH_ITEMS];
-	size_t			 open_n;
+	size_t			 n, items_max;
+	struct open_store	 open[BATCH_STORES + BATCH_ITEMS];
+	size_t			 open_n, open_max;
+	size_t			 in_group;	/* of the open ones */
 };
 
 struct batch *
-batch_new(const char *hostname, const char *relay)
+batch_new(const char *hostname, const char *relay, size_t files)
 {
 	struct batch *b = calloc(1, sizeof(*b));
+	size_t spare = files > FILES_OTHER ? files - FILES_OTHER : 0;
 
-	if (b != NULL) {
-		b->hostname = hostname;
-		b->relay = relay;
-	}
+	if (b == NULL)
+		return NULL;
+	b->hostname = hostname;
+	b->relay = relay;
+	b->number = 1;
+	b->items_max = spare / FILES_AN_ITEM;
+	if (b->items_max > BATCH_ITEMS)
+		b->items_max = BATCH_ITEMS;
+	if (b->items_max < ITEMS_MIN)
+		b->items_max = ITEMS_MIN;
+	spare = spare > b->items_max * FILES_AN_ITEM ? spare - b->items_max * FILES_AN_ITEM : 0;
+	b->open_max = b->items_max + (spare / FILES_A_STORE < BATCH_STORES ? spare / FILES_A_STORE : BATCH_STORES);
 	return b;
+}
+
+static void
+close_store(struct batch *b, size_t at)
+{
+	store_close(b->open[at].store);
+	free(b->open[at].path);
+	b->open[at] = b->open[--b->open_n];
 }
 
 /* End the group: what was committed stays, of the rest nothing. */
@@ -49,11 +79,19 @@ end_group(struct batch *b)
 {
 	store_group_free(b->group);
 	b->group = NULL;
-	for (size_t i = 0; i < b->open_n; i++) {
-		store_close(b->open[i].store);
-		free(b->open[i].path);
-	}
-	b->n = b->open_n = 0;
+	b->number++;
+	b->n = b->in_group = 0;
+}
+
+bool
+batch_rest(struct batch *b)
+{
+	uint64_t now = now_mono_usec();
+
+	for (size_t i = b->open_n; i-- > 0; )
+		if (b->open[i].group != b->number && now - b->open[i].used_usec > KEEP_USEC)
+			close_store(b, i);
+	return b->open_n > 0;
 }
 
 void
@@ -62,6 +100,8 @@ batch_free(struct batch *b)
 	if (b == NULL)
 		return;
 	end_group(b);
+	while (b->open_n > 0)
+		close_store(b, b->open_n - 1);
 	free(b);
 }
 
@@ -131,38 +171,98 @@ error_of(int number)
 	}
 }
 
-static struct store *
-open_store(struct batch *b, int root, const char *path, uint64_t quota, enum store_error *error)
+static uint64_t
+hash_of(const char *path)
 {
-	struct open_store *o = &b->open[b->open_n];
-	struct store_options options = { .hostname = b->hostname, .quota = quota, .create = true, .say = say };
+	uint64_t hash = 14695981039346656037u;	/* FNV-1a */
+
+	for (; *path != '\0'; path++)
+		hash = (hash ^ (unsigned char)*path) * 1099511628211u;
+	return hash;
+}
+
+/* The place of the Maildir among the open ones, open_n if it is not there.  One that is elsewhere now is closed. */
+static size_t
+find_open(struct batch *b, int root, const char *path, uint64_t quota)
+{
+	uint64_t hash = hash_of(path);
+
+	for (size_t i = 0; i < b->open_n; i++) {
+		const struct open_store *o = &b->open[i];
+
+		if (o->hash != hash || o->root != root || strcmp(o->path, path) != 0)
+			continue;
+		if (o->group == b->number || (o->quota == quota && store_still_at(o->store, root, path)))
+			return i;
+		close_store(b, i);
+		break;
+	}
+	return b->open_n;
+}
+
+/* Close the one that was not needed for the longest time. */
+static void
+make_room(struct batch *b)
+{
+	size_t oldest = 0;
+
+	for (size_t i = 1; i < b->open_n; i++)
+		if (b->open[i].group < b->open[oldest].group)
+			oldest = i;
+	close_store(b, oldest);
+}
+
+static struct store *
+open_new(struct batch *b, int root, const char *path, uint64_t quota, enum store_error *error)
+{
+	struct open_store o = { .root = root, .path = strdup(path), .hash = hash_of(path), .quota = quota };
+	struct store_options options = {
+		.hostname = b->hostname, .quota = quota, .create = true, .keep = true, .say = say, .say_ctx = o.path,
+	};
 	int fd;
 
-	for (size_t i = 0; i < b->open_n; i++)
-		if (b->open[i].root == root && strcmp(b->open[i].path, path) == 0)
-			return b->open[i].store;
-	*o = (struct open_store){ .root = root, .path = strdup(path) };
 	*error = STORE_MEMORY;
-	if (o->path == NULL)
+	if (o.path == NULL)
 		return NULL;
-	options.say_ctx = o->path;
 	fd = path[0] == '\0' ? root : store_dir(root, path, true);
 	if (fd == -1)
 		*error = error_of(errno);
 	else
-		o->store = store_open(fd, &options, error);
+		o.store = store_open(fd, &options, error);
 	if (fd != -1 && fd != root) {
 		int number = errno;
 
 		(void)close(fd);
 		errno = number;
 	}
-	if (o->store == NULL) {
-		free(o->path);
+	if (o.store == NULL) {
+		int number = errno;
+
+		free(o.path);
+		errno = number;
 		return NULL;
 	}
-	b->open_n++;
-	return o->store;
+	b->open[b->open_n++] = o;
+	return o.store;
+}
+
+static struct store *
+open_store(struct batch *b, int root, const char *path, uint64_t quota, enum store_error *error)
+{
+	size_t at = find_open(b, root, path, quota);
+
+	if (at == b->open_n) {
+		if (b->open_n == b->open_max)
+			make_room(b);
+		at = b->open_n;
+		if (open_new(b, root, path, quota, error) == NULL)
+			return NULL;
+	}
+	if (b->open[at].group != b->number)
+		b->in_group++;
+	b->open[at].group = b->number;
+	b->open[at].used_usec = now_mono_usec();
+	return b->open[at].store;
 }
 
 static bool
@@ -217,7 +317,7 @@ batch_add(struct batch *b, struct rcpt *r, int root, const char *maildir, uint64
 		return;
 	}
 	b->item[b->n++] = (struct batch_item){ .rcpt = r, .item = item, .quota = quota, .to = *to };
-	if (b->n == BATCH_ITEMS || b->open_n == BATCH_ITEMS)
+	if (b->n == b->items_max || b->in_group == b->items_max)
 		batch_commit(b);
 }
 

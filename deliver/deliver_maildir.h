@@ -10,12 +10,17 @@
 
 #include "deliver_job.h"
 
-#define BATCH_ITEMS	128	/* each has a file open until the group is committed */
+#define BATCH_ITEMS	256	/* each has a file open until the group is committed */
+#define BATCH_STORES	1000	/* Maildirs that stay open for the next message */
 
 struct batch;
 
-/* relay: "virtual" or "local", for the results.  hostname is borrowed.  NULL: no memory. */
-struct batch *batch_new(const char *hostname, const char *relay);
+/*
+ * relay: "virtual" or "local", for the results.  hostname is borrowed.  files:
+ * descriptors that this process may have; there are fewer messages in a group,
+ * and fewer Maildirs stay open, where there are few.  NULL: no memory.
+ */
+struct batch *batch_new(const char *hostname, const char *relay, size_t files);
 void batch_free(struct batch *b);	/* what was not committed is left for nobody to see */
 
 /*
@@ -29,6 +34,9 @@ void batch_add(struct batch *b, struct rcpt *r, int root, const char *maildir, u
 
 /* Make it all durable; each recipient gets its result. */
 void batch_commit(struct batch *b);
+
+/* Close the Maildirs that were not used for some seconds.  False: none is open any more. */
+bool batch_rest(struct batch *b);
 
 /*
  * May this message be delivered to `to`?  False: the result was given: it was

@@ -17,6 +17,7 @@
 #include "store/store.h"
 
 #define GROUP_MAX	64	/* jobs of one group */
+#define ONE_STORE_FILES	1000	/* descriptors: enough for one Maildir and a group */
 
 struct user {
 	const struct deliver_as	*as;
@@ -130,7 +131,7 @@ deliver_user_main(const struct deliver_as *as)
 
 	open_mailbox(&u);
 	confine(&u);
-	u.batch = batch_new(as->conf->hostname, "local");
+	u.batch = batch_new(as->conf->hostname, "local", ONE_STORE_FILES);
 	if (u.batch == NULL || !peer_open(&u.peer, as->fd))
 		exit(EX_TEMPFAIL);
 	/* One frame, and all that came meanwhile. */

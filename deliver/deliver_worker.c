@@ -15,6 +15,7 @@
 #define QUEUE_OUT_MAX	(64 * IPC_FRAME_MAX)	/* octets of results that may wait for queue */
 #define RETRY_MIN_MS	100
 #define RETRY_MAX_MS	3000
+#define REST_S		2	/* how often unused Maildirs are looked for */
 #define SLOW_MAX	500	/* jobs that may wait for other processes beside the slots */
 
 static void queue_connect(struct worker *w);
@@ -120,7 +121,7 @@ static void
 drop_all_jobs(struct worker *w)
 {
 	batch_free(w->batch);
-	w->batch = batch_new(w->d->conf.hostname, "virtual");
+	w->batch = batch_new(w->d->conf.hostname, "virtual", w->files);
 	if (w->batch == NULL)
 		log_fatal(EX_OSERR, "no memory");
 	while (w->jobs != NULL) {
@@ -186,6 +187,7 @@ give_credits(struct worker *w)
 static void
 on_go(evutil_socket_t fd, short what, void *ctx)
 {
+	const struct timeval rest_after = { .tv_sec = REST_S };
 	struct worker *w = ctx;
 
 	(void)fd;
@@ -199,6 +201,8 @@ on_go(evutil_socket_t fd, short what, void *ctx)
 			start_rcpt(w, &job->rcpt[i]);
 	}
 	batch_commit(w->batch);
+	if (!event_pending(w->rest, EV_TIMEOUT, NULL))
+		(void)event_add(w->rest, &rest_after);
 	if (w->queue != NULL && !settle_jobs(w)) {
 		log_say(LOG_LEVEL_WARNING, "results could not be sent; queue will ask again");
 		queue_lost(w);
@@ -207,6 +211,19 @@ on_go(evutil_socket_t fd, short what, void *ctx)
 	give_credits(w);
 	if (w->d->draining && w->jobs == NULL)
 		daemon_end(w->d, 0);
+}
+
+/* Maildirs that nobody needs are closed. */
+static void
+on_rest(evutil_socket_t fd, short what, void *ctx)
+{
+	const struct timeval again = { .tv_sec = REST_S };
+	struct worker *w = ctx;
+
+	(void)fd;
+	(void)what;
+	if (batch_rest(w->batch))
+		(void)event_add(w->rest, &again);
 }
 
 /* ---- queue ---- */
@@ -335,16 +352,17 @@ deliver_worker_confine(struct daemon *d, int map_dirfd, int mail_dirfd)
 	daemon_confine(d, &c);
 }
 
-/* A group has a file open for each message. */
-static void
+/* A group has a file open for each message, and Maildirs stay open.  Returns how many there may be. */
+static size_t
 raise_descriptors(void)
 {
 	struct rlimit files;
 
-	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
-		files.rlim_cur = files.rlim_max;
-		(void)setrlimit(RLIMIT_NOFILE, &files);
-	}
+	if (getrlimit(RLIMIT_NOFILE, &files) != 0)
+		return 0;
+	files.rlim_cur = files.rlim_max;
+	(void)setrlimit(RLIMIT_NOFILE, &files);
+	return getrlimit(RLIMIT_NOFILE, &files) == 0 ? (size_t)files.rlim_cur : 0;
 }
 
 _Noreturn void
@@ -354,15 +372,17 @@ deliver_worker_main(struct daemon *d, int map_dirfd, int mail_dirfd, int parent_
 	struct worker w = { .d = d, .map_dirfd = map_dirfd, .mail_dirfd = mail_dirfd, .retry_ms = RETRY_MIN_MS };
 	int code;
 
-	raise_descriptors();
+	w.files = raise_descriptors();
 	w.jobs_end = &w.jobs;
 	w.routes = routes_open(map_dirfd);
 	deliver_worker_confine(d, map_dirfd, mail_dirfd);
-	w.batch = batch_new(d->conf.hostname, "virtual");
+	w.batch = batch_new(d->conf.hostname, "virtual", w.files);
 	w.children = children_new(d->base, parent_fd, &ops, &w);
 	w.go = event_new(d->base, -1, 0, on_go, &w);
+	w.rest = event_new(d->base, -1, 0, on_rest, &w);
 	w.reconnect = event_new(d->base, -1, 0, on_reconnect, &w);
-	if (w.routes == NULL || w.batch == NULL || w.children == NULL || w.go == NULL || w.reconnect == NULL)
+	if (w.routes == NULL || w.batch == NULL || w.children == NULL || w.go == NULL || w.reconnect == NULL ||
+	    w.rest == NULL)
 		log_fatal(EX_OSERR, "no memory");
 	if (!routes_ready(w.routes))
 		log_say(LOG_LEVEL_WARNING, "there is no usable map in %s; mail waits until newaliases was run", d->conf.map_dir);

@@ -32,6 +32,8 @@ struct worker {
 	unsigned	 slow;		/* jobs that wait for another process */
 	struct event	*go;		/* there is something to do */
 	struct event	*reconnect;
+	struct event	*rest;		/* unused Maildirs are closed */
+	size_t		 files;		/* descriptors that we may have */
 	unsigned	 retry_ms;
 };
 

@@ -92,7 +92,7 @@ static const struct option options[] = {
 	{ "bounce-lifetime",	KIND_SECONDS, AT(bounce_lifetime_s), "1d", 1, 8640000 },
 	{ "trace-keep",		KIND_SECONDS, AT(trace_keep_s),	"30d", 0, 315360000 },
 	{ "bounce-size",	KIND_SIZE,  AT(bounce_size),	"50K", 0, 16777216 },
-	{ "deliver-slots",	KIND_COUNT, AT(deliver_slots),	"64", 1, 1024 },
+	{ "deliver-slots",	KIND_COUNT, AT(deliver_slots),	"200", 1, 1024 },
 	{ "relay-slots",	KIND_COUNT, AT(relay_slots),	"100", 1, 1024 },
 
 	{ "smarthost",		KIND_TEXT,  AT(smarthost.host),	NULL, 0, 0 },

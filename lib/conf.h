@@ -99,7 +99,7 @@ struct conf {
 	unsigned lifetime_s, bounce_lifetime_s;	/* 432000, 86400 */
 	unsigned trace_keep_s;		/* 30 days */
 	uint64_t bounce_size;		/* octets of the original returned in a bounce */
-	unsigned deliver_slots, relay_slots;	/* jobs in flight */
+	unsigned deliver_slots, relay_slots;	/* 200, 100: jobs in flight */
 
 	struct conf_smarthost smarthost;
 	char	*resolver;		/* "192.0.2.53" or "192.0.2.53@5353"; NULL: those of /etc/resolv.conf */

@@ -26,6 +26,8 @@ item_fail(struct item *i, enum store_error error)
 {
 	if (i->pub.error == STORE_OK)
 		i->pub.error = store_done(i->store, error);
+	if (error != STORE_OK && i->box != NULL)
+		i->box->failed = true;
 }
 
 static void
@@ -55,8 +57,7 @@ store_group_free(struct store_group *g)
 	while (g->boxes != NULL) {
 		struct group_box *next = g->boxes->next;
 
-		box_close(&g->boxes->box);
-		free(g->boxes);
+		group_box_done(g->boxes, g->committed);
 		g->boxes = next;
 	}
 	free(g);
@@ -77,15 +78,9 @@ find_box(struct store_group *g, struct store *s, struct slice name, struct group
 		if ((*out)->box.store == s && strcmp((*out)->box.name, canonical) == 0)
 			return STORE_OK;
 	}
-	*out = calloc(1, sizeof(**out));
-	if (*out == NULL)
-		return STORE_MEMORY;
-	error = box_open(&(*out)->box, s, canonical);
-	if (error != STORE_OK) {
-		free(*out);
-		*out = NULL;
+	error = group_box_open(s, canonical, out);
+	if (error != STORE_OK)
 		return error;
-	}
 	(*out)->next = g->boxes;
 	g->boxes = *out;
 	return STORE_OK;

@@ -7,13 +7,17 @@
 
 #define GROUP_PENDING_ITEM	(64 * 1024)		/* octets kept in memory before they go to a file */
 #define GROUP_PENDING_ALL	(8 * 1024 * 1024)
-#define GROUP_FDS		128			/* files open at once */
+#define GROUP_FDS		256			/* files open at once */
 
 struct group_box {
 	struct group_box *next;
 	struct box	 box;
 	bool		 touched[2];	/* cur and new, by enum msg_where: to be synced */
 	bool		 added;		/* its index was appended to: to be synced */
+	bool		 failed;	/* one of its items: it is not kept */
+	/* of a kept one: where its new/ is */
+	dev_t		 new_dev;
+	ino_t		 new_ino;
 };
 
 struct item {
@@ -67,6 +71,12 @@ item_live(const struct item *i)
 	return !i->cancelled && !i->pub.repeated && i->pub.error == STORE_OK;
 }
 
+/* group_box.c: the folder of that canonical name, the kept one if it is as it was. */
+enum store_error group_box_open(struct store *s, const char *name, struct group_box **out);
+/* The group is over: INBOX is kept, if its store wants that and all went well. */
+void group_box_done(struct group_box *b, bool well);
+void group_box_free(struct group_box *b);	/* NULL is fine */
+
 void item_fail(struct item *i, enum store_error error);
 /* Write out what is pending; the file is open then, or closed by a wave. */
 void item_flush(struct store_group *g, struct item *i);
@@ -77,6 +87,8 @@ void item_drop(struct store_group *g, struct item *i);
 /* group_sync.c: all open files are durable, and closed, or have failed; directories in which
  * something was published; indexes that were appended to. */
 void group_sync_files(struct store_group *g);
+/* Will so many on one file system be synced at once?  Then nothing is gained by writing each back early. */
+bool group_sync_at_once(const struct store_group *g, size_t n);
 void group_sync_sources(struct store_group *g);	/* of copies, if they are many; others one by one later */
 void group_sync_dirs(struct store_group *g);
 void group_sync_indexes(struct store_group *g);

@@ -63,7 +63,7 @@ check_quotas(struct store_group *g)
 }
 
 static void
-write_file(struct store_group *g, struct item *i)
+write_file(struct store_group *g, struct item *i, bool begin_now)
 {
 	const struct timespec times[2] = { { .tv_nsec = UTIME_NOW }, { .tv_sec = i->date } };
 
@@ -72,7 +72,8 @@ write_file(struct store_group *g, struct item *i)
 		return;
 	if (i->date != 0 && futimens(i->fd, times) != 0)
 		item_fail(i, store_from_errno(errno));
-	(void)sync_file_range(i->fd, 0, 0, SYNC_FILE_RANGE_WRITE);	/* a hint; fsync tells the truth */
+	if (begin_now)
+		(void)sync_file_range(i->fd, 0, 0, SYNC_FILE_RANGE_WRITE);	/* a hint; fsync tells the truth */
 	i->pub.size = i->crlf_size = i->written;
 	i->synced = true;
 }
@@ -105,9 +106,15 @@ sync_source(struct item *i)
 static void
 make_files(struct store_group *g)
 {
+	size_t files = 0;
+	bool one_by_one;
+
+	for (const struct item *i = g->first; i != NULL; i = i->next)
+		files += item_live(i) && i->from == NULL;
+	one_by_one = !group_sync_at_once(g, files);
 	for (struct item *i = g->first; i != NULL; i = i->next) {
 		if (item_live(i) && i->from == NULL)
-			write_file(g, i);
+			write_file(g, i, one_by_one);
 	}
 	group_sync_files(g);
 	group_sync_sources(g);

@@ -29,16 +29,23 @@ now_ms(void)
 /* What this process has seen of its disks. */
 static int64_t rest_until_ms;
 
+bool
+group_sync_at_once(const struct store_group *g, size_t n)
+{
+	return n >= MANY && !g->no_syncfs && now_ms() >= rest_until_ms;
+}
+
 /* True if all of that file system is durable now.  An error is told once only: after one
  * this group does not ask again. */
 static bool
 sync_disk(struct store_group *g, int fd, size_t n)
 {
-	int64_t begun = now_ms();
+	int64_t begun;
 	bool good;
 
-	if (n < MANY || g->no_syncfs || begun < rest_until_ms)
+	if (!group_sync_at_once(g, n))
 		return false;
+	begun = now_ms();
 	good = syncfs(fd) == 0;
 	g->no_syncfs = !good;
 	if (now_ms() - begun > SLOW_MS)

@@ -8,7 +8,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-#include "store_int.h"
+#include "group_int.h"
 
 #define UIDVALIDITY_FILE	"pennypost-uidvalidity"
 
@@ -385,6 +385,7 @@ store_open(int dirfd, const struct store_options *options, enum store_error *err
 		return NULL;
 	s->pop3_fd = s->inotify_fd = s->own_fd = -1;
 	s->quota = options->quota;
+	s->keep = options->keep;
 	s->say = options->say;
 	s->say_ctx = options->say_ctx;
 	s->dir = open_again(dirfd);
@@ -408,6 +409,7 @@ store_close(struct store *s)
 	if (s == NULL)
 		return;
 	status_forget(s);
+	group_box_free(s->kept);
 	if (s->inotify_fd >= 0)
 		(void)close(s->inotify_fd);
 	if (s->own_fd >= 0)

@@ -83,6 +83,7 @@ struct store_options {
 	const char	*hostname;	/* for file names; copied */
 	uint64_t	 quota;		/* octets, 0: none (maildirsize is then not kept) */
 	bool		 create;	/* make what is missing: folders, default folders, subscriptions */
+	bool		 keep;		/* INBOX stays open between groups (five descriptors) */
 	void		(*say)(void *ctx, const char *text);	/* one line without LF; may be NULL */
 	void		*say_ctx;
 };
@@ -104,6 +105,14 @@ int store_dir(int root, const char *path, bool create);
  * NULL on failure.
  */
 struct store *store_open(int dirfd, const struct store_options *options, enum store_error *error);
+
+/*
+ * For those who keep a store for the next message: does this path below root
+ * still lead to its INBOX?  One system call.  False also when nothing of it is
+ * kept open: close it and open it anew.
+ */
+bool store_still_at(const struct store *s, int root, const char *path);
+
 void store_close(struct store *s);	/* NULL is fine; close its folders and groups first */
 
 /* errno of the last failed call, for the log. */

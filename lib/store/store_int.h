@@ -46,6 +46,8 @@ struct store {
 	struct store_folder *views;	/* open ones */
 	struct status_cache *status;
 	uint32_t	 name_counter;	/* Q of unique names */
+	bool		 keep;
+	struct group_box *kept;		/* INBOX, for the next group (group_box.c) */
 };
 
 enum store_error store_from_errno(int why);

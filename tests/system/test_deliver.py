@@ -808,6 +808,41 @@ def test_map_is_noticed(make_deliver):
     assert d.one("carol@example.test").outcome == DONE
 
 
+def test_mailbox_replaced_meanwhile(deliver):
+    """Maildirs stay open for a while: one that was moved away, restored or removed is noticed."""
+    home = os.path.dirname(deliver.suite.maildir("bob"))
+    assert deliver.one("bob@example.test").outcome == DONE
+    os.rename(os.path.join(home, "Maildir"), os.path.join(home, "before"))
+    assert deliver.one("bob@example.test").outcome == DONE
+    assert len(deliver.suite.files("bob")) == 1
+    shutil.rmtree(os.path.join(home, "Maildir"))
+    os.rename(os.path.join(home, "before"), os.path.join(home, "Maildir"))
+    n = len(deliver.suite.files("bob"))
+    assert deliver.one("bob@example.test").outcome == DONE and len(deliver.suite.files("bob")) == n + 1
+    shutil.rmtree(home)
+    assert deliver.one("bob@example.test").outcome == DONE and len(deliver.suite.files("bob")) == 1
+
+
+def open_folders(d):
+    pid, = worker_pids(d)
+    return [p for p in (os.readlink(f"/proc/{pid}/fd/{n}") for n in os.listdir(f"/proc/{pid}/fd")) if "/Maildir" in p]
+
+
+def test_few_descriptors(make_deliver):
+    """Fewer messages in a group then, and no Maildir stays open."""
+    d = make_deliver(users=("alice", "bob"), wrap=["prlimit", "--nofile=400"])
+    results = d.send([f"{who}+{i}@example.test" for i in range(60) for who in ("alice", "bob")], final=1)
+    assert {r.outcome for r in results} == {DONE}
+    assert len(d.suite.files("alice")) == len(d.suite.files("bob")) == 60
+
+
+def test_unused_mailboxes_are_closed(make_deliver):
+    d = make_deliver()
+    assert d.one("alice@example.test").outcome == DONE
+    assert open_folders(d)
+    wait_until(lambda: not open_folders(d), 25, "closed Maildirs")
+
+
 def test_no_way_out_of_the_mail_folder(make_deliver):
     """V10, V11: a symbolic link where a mailbox should be is not followed."""
     d = make_deliver()

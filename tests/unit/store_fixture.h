@@ -20,6 +20,7 @@ struct fixture {
 	char		 path[64];	/* of the folder; the Maildir is path/M */
 	int		 dir;		/* of the Maildir */
 	uint64_t	 quota;
+	bool		 keep;		/* of the stores opened from now on */
 	struct store	*s;
 	char		 said[512];	/* last line that the store wanted a person to see */
 };
@@ -36,7 +37,7 @@ static inline struct store *
 fixture_store(struct fixture *x)
 {
 	const struct store_options options = {
-		.hostname = "host.example", .quota = x->quota, .create = true, .say = fixture_say, .say_ctx = x,
+		.hostname = "host.example", .quota = x->quota, .create = true, .keep = x->keep, .say = fixture_say, .say_ctx = x,
 	};
 	enum store_error error;
 	struct store *s = store_open(x->dir, &options, &error);

@@ -31,6 +31,19 @@ teardown(void **state)
 	return 0;
 }
 
+static int
+setup_kept(void **state)
+{
+	struct fixture *x = calloc(1, sizeof(*x));
+
+	fixture_open(x, 0);
+	store_close(x->s);
+	x->keep = true;
+	x->s = fixture_store(x);
+	*state = x;
+	return 0;
+}
+
 static size_t
 files_in(struct fixture *x, const char *sub)
 {
@@ -135,6 +148,102 @@ queue_ids_outlive_compaction(void **state)
 	(void)deliver(x->s, 700, true, &repeated);
 	assert_true(repeated);
 	assert_int_equal(deliver(x->s, 5000, true, &repeated), LEN(uid) + 1);
+}
+
+/* ---- INBOX that stays open between groups ---- */
+
+static size_t
+descriptors(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	size_t n = 0;
+
+	assert_non_null(dir);
+	while (readdir(dir) != NULL)
+		n++;
+	(void)closedir(dir);
+	return n;
+}
+
+/* Meanwhile others deliver, compact the index or remove it: nothing is lost, no UID given twice. */
+static void
+kept_open_while_others_work(void **state)
+{
+	struct fixture *x = *state;
+	struct store *other;
+	struct store_folder *f;
+	bool repeated;
+	uint32_t last;
+	size_t open_now;
+
+	assert_int_equal(deliver(x->s, 6000, false, NULL), 1);
+	open_now = descriptors();
+	x->keep = false;
+	other = fixture_store(x);
+	assert_int_equal(deliver(other, 6001, false, NULL), 2);
+	assert_int_equal(deliver(x->s, 6002, false, NULL), 3);
+	(void)deliver(x->s, 6001, true, &repeated);
+	assert_true(repeated);
+	for (uint32_t i = 0; i < 1200; i++)
+		(void)deliver(x->s, 6010 + i, false, NULL);
+	f = open_view(other, "INBOX", false);
+	for (uint32_t uid = 1; uid < 1200; uid++)
+		assert_int_equal(store_folder_remove(f, &uid, 1), STORE_OK);
+	store_folder_close(f);
+	store_folder_close(open_view(other, "INBOX", false));	/* compacts */
+	(void)deliver(x->s, 6100, true, &repeated);
+	assert_true(repeated);
+	last = deliver(x->s, 9000, false, NULL);
+	assert_int_equal(last, 1204);
+	assert_int_equal(deliver(other, 9001, false, NULL), last + 1);
+	assert_int_equal(unlinkat(x->dir, "pennypost-uidlist", 0), 0);
+	assert_true(deliver(x->s, 9002, false, NULL) > 0);
+	f = open_view(other, "INBOX", true);
+	assert_int_equal(store_folder_count(f), 7);
+	store_folder_close(f);
+	store_close(other);
+	assert_int_equal(descriptors(), open_now);
+}
+
+/* The place is another one now: its owner is told so, and opens it anew. */
+static void
+kept_open_and_moved_away(void **state)
+{
+	struct fixture *x = *state;
+	char name[100];
+	int root = open(x->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	assert_false(store_still_at(x->s, root, "M"));	/* nothing was delivered yet */
+	(void)deliver(x->s, 1, false, NULL);
+	assert_true(store_still_at(x->s, root, "M") && store_still_at(x->s, x->dir, ""));
+	assert_false(store_still_at(x->s, root, "M2"));
+	(void)snprintf(name, sizeof(name), "%s/M", x->path);
+	assert_int_equal(renameat(root, "M", root, "old"), 0);
+	assert_false(store_still_at(x->s, root, "M"));
+	assert_int_equal(mkdir(name, 0700), 0);
+	assert_int_equal(symlinkat("../old/new", openat(root, "M", O_RDONLY | O_DIRECTORY), "new"), 0);
+	assert_false(store_still_at(x->s, root, "M"));
+	assert_true(store_still_at(x->s, root, "old"));
+	(void)close(root);
+}
+
+/* After a failure the next group begins from the start. */
+static void
+not_kept_after_a_failure(void **state)
+{
+	const struct store_new too_large = { .folder = SLICE("INBOX"), .qid = qid_of(2), .size = UINT64_C(1) << 60 };
+	struct fixture *x = *state;
+	enum store_error error;
+
+	(void)deliver(x->s, 1, false, NULL);
+	assert_true(store_still_at(x->s, x->dir, ""));
+	(void)add_as(x->s, &too_large, "x\r\n", &error, NULL);
+	assert_int_not_equal(error, STORE_OK);
+	assert_false(store_still_at(x->s, x->dir, ""));
+	assert_int_equal(deliver(x->s, 3, false, NULL), 2);
+	assert_true(store_still_at(x->s, x->dir, ""));
+	(void)add_message(x->s, "Sent", "x\r\n");		/* only INBOX is kept */
+	assert_true(store_still_at(x->s, x->dir, ""));
 }
 
 /* Several users and folders in one group, each with its own fate. */
@@ -556,6 +665,9 @@ main(void)
 		cmocka_unit_test_setup_teardown(delivered_once_though_read, setup, teardown),
 		cmocka_unit_test_setup_teardown(delivered_once_though_index_does_not_know, setup, teardown),
 		cmocka_unit_test_setup_teardown(queue_ids_outlive_compaction, setup, teardown),
+		cmocka_unit_test_setup_teardown(kept_open_while_others_work, setup_kept, teardown),
+		cmocka_unit_test_setup_teardown(kept_open_and_moved_away, setup_kept, teardown),
+		cmocka_unit_test_setup_teardown(not_kept_after_a_failure, setup_kept, teardown),
 		cmocka_unit_test_setup_teardown(each_has_its_fate, setup, teardown),
 		cmocka_unit_test_setup_teardown(many_folders, setup, teardown),
 		cmocka_unit_test_setup_teardown(all_or_none, setup, teardown),
