@@ -344,7 +344,8 @@ is_due(const struct message *m, uint32_t i, uint32_t now)
 static bool
 crowded(const struct queue *q, enum record_channel channel, const struct destination *d)
 {
-	return d == NULL || d->tasks >= DEST_TASKS_MAX || q->schedule.channel[channel].tasks >= TASKS_MAX;
+	return d == NULL || q->schedule.channel[channel].tasks >= TASKS_MAX ||
+	    (d->name_len > 0 && d->tasks >= DEST_TASKS_MAX);	/* a smarthost, or lists: as many as the channel takes */
 }
 
 /* How long those that found no place stay away: each look at them costs a little. */

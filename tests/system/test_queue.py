@@ -268,6 +268,15 @@ def test_bounce_of_8bit_and_large_content_is_its_header(queue):
         settled(queue)
 
 
+@pytest.mark.parametrize("size,ret,whole", [(500, 0, True), (500, 1, True), (500, 2, False), (3000, 0, False), (3000, 1, False)])
+def test_bounce_returns_no_more_than_is_wanted(make_queue, size, ret, whole):
+    """bounce-size, and RET=HDRS of RFC 3461."""
+    queue = make_queue(bounce_size='"1K"').start()
+    job = failed(queue, rcpts=["r@far.test"], content=b"Subject: s\r\n\r\n" + b"x" * 70 * (size // 70) + b"\r\n", ret=ret).job()
+    assert (b"xxxx" in job.content) == whole
+    assert (b"Content-Type: message/rfc822" in job.content) == whole
+
+
 @pytest.mark.parametrize("options", [{"sender": b""}, {"notify": 1}])
 def test_nobody_is_told(queue, options):
     deliver = failed(queue, rcpts=["r@far.test"], **options)
