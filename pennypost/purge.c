@@ -97,3 +97,9 @@ purge_mail(const struct cli *c, const char *below)
 		child(c, below);
 	return pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
+
+bool
+purge_folder(const char *path)
+{
+	return remove_below(AT_FDCWD, path, 0);
+}

@@ -1,4 +1,4 @@
-/* purge: remove a mailbox (or a domain's) from the mail root. */
+/* purge: remove a mailbox (or a domain's) from the mail root, or a folder of our own. */
 #ifndef PP_PURGE_H
 #define PP_PURGE_H
 
@@ -12,5 +12,8 @@
  * nothing planted there leads root astray.  True if nothing is left.
  */
 bool purge_mail(const struct cli *c, const char *below);
+
+/* Remove the folder of this path and everything in it, following no symbolic link below it.  False with errno. */
+bool purge_folder(const char *path);
 
 #endif

@@ -5,6 +5,7 @@
  *	PP_FAULTS=fdatasync:5:3		the third fdatasync fails with errno 5
  *	PP_FAULTS=pwritev:28:4+2	the fourth, and every second one after
  *	PP_FAULTS=pwritev:short:4	the fourth writes half, and says so
+ *	PP_FAULTS=pwritev:lie:4		the fourth writes nothing, and says that it did
  *	PP_FAULTS=fsync:kill:2		SIGKILL before the second fsync
  *	PP_FAULTS=count			at the end say how often each was called
  *
@@ -27,10 +28,10 @@ enum call { FDATASYNC, FSYNC, PWRITEV, PWRITE, WRITE, FALLOCATE, OPENAT, RENAMEA
 static const char *const names[CALLS] = { "fdatasync", "fsync", "pwritev", "pwrite", "write", "fallocate", "openat",
 	"renameat2", "unlinkat", "ftruncate" };
 
-enum { NONE, SHORT = -1, KILL = -2 };
+enum { NONE, SHORT = -1, KILL = -2, LIE = -3 };
 struct rule {
 	enum call call;
-	int error;		/* errno, SHORT or KILL */
+	int error;		/* errno, SHORT, KILL or LIE (pwritev) */
 	long first, step;
 };
 
@@ -57,7 +58,8 @@ read_rules(void)
 		for (int c = 0; c < CALLS; c++)
 			if (strcmp(names[c], call) == 0)
 				r.call = (enum call)c;
-		r.error = strcmp(what, "short") == 0 ? SHORT : strcmp(what, "kill") == 0 ? KILL : atoi(what);
+		r.error = strcmp(what, "short") == 0 ? SHORT : strcmp(what, "kill") == 0 ? KILL :
+		    strcmp(what, "lie") == 0 ? LIE : atoi(what);
 		if (r.call != CALLS)
 			rule[rules++] = r;
 	}
@@ -113,6 +115,13 @@ pwritev(int fd, const struct iovec *iov, int n, off_t offset)
 
 	if (struck == SHORT)
 		return REAL(pwrite)(fd, iov[0].iov_base, (iov[0].iov_len + 1) / 2, offset);
+	if (struck == LIE) {
+		ssize_t len = 0;
+
+		for (int i = 0; i < n; i++)
+			len += (ssize_t)iov[i].iov_len;
+		return len;
+	}
 	return struck != NONE ? -1 : REAL(pwritev)(fd, iov, n, offset);
 }
 

@@ -1,0 +1,289 @@
+/*
+ * What is there, against what the senders were told.  Everything that is found
+ * is counted and taken away, so that a run may be long; a message that comes
+ * back after that is counted a second time.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "client.h"
+#include "daemon.h"
+#include "qid.h"
+#include "selftest.h"
+#include "verdict.h"
+
+#define DRAIN_MS	120000	/* until everything that can be delivered is */
+#define TURN_USEC	20000
+#define SAID_MAX	10	/* losses told one by one */
+#define ITEM_IDS	100000	/* waiting messages looked at */
+
+struct look {
+	struct selftest_suite	*suite;
+	struct selftest_shared	*shared;
+	uint64_t		 seed;
+	struct verify_result	*r;
+};
+
+/* ---- one message that was found ---- */
+
+static void
+saw(struct look *l, const char *where, size_t place, struct slice content)
+{
+	struct cli *c = l->suite->cli;
+	bool whole = false;
+	uint32_t n;
+
+	l->r->octets += content.len;
+	if (!message_parse(l->seed, content, &n, &whole) || n >= atomic_load(&l->shared->next)) {
+		/* A bounce, or nothing that a sender made: there should be none. */
+		if (l->r->strangers++ < SAID_MAX)
+			cli_say(c, "%s is none of the messages that were sent", where);
+		return;
+	}
+	if (!whole) {
+		if (l->r->torn++ < SAID_MAX)
+			cli_say(c, "%s, message %u, is not whole", where, n);
+	}
+	if (atomic_load(&l->shared->fate[n].seen[place]) < UINT8_MAX)
+		(void)atomic_fetch_add(&l->shared->fate[n].seen[place], 1);
+}
+
+static bool
+look_at(struct look *l, const char *where, size_t place, int fd)
+{
+	struct stat st;
+	void *at;
+
+	if (fstat(fd, &st) != 0)
+		return false;
+	if (st.st_size == 0) {
+		saw(l, where, place, slice_make("", 0));
+		return true;
+	}
+	at = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	if (at == MAP_FAILED)
+		return false;
+	saw(l, where, place, slice_make(at, (size_t)st.st_size));
+	(void)munmap(at, (size_t)st.st_size);
+	return true;
+}
+
+/* ---- mailboxes ---- */
+
+static bool
+look_at_folder(struct look *l, size_t user, const char *sub)
+{
+	const struct conf *conf = &l->suite->conf;
+	char path[4400], where[4800];
+	const struct dirent *e;
+	bool ok = true;
+	DIR *dir;
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "%s/" SELFTEST_DOMAIN "/u%zu/Maildir/%s", conf->mail_root, user, sub);
+	dir = opendir(path);
+	if (dir == NULL)
+		return errno == ENOENT;		/* no mail came yet */
+	while (ok && (e = readdir(dir)) != NULL) {
+		if (e->d_name[0] == '.')
+			continue;
+		(void)snprintf(where, sizeof(where), "%s/%s", path, e->d_name);
+		fd = openat(dirfd(dir), e->d_name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+		ok = fd >= 0 && look_at(l, where, user, fd) && unlinkat(dirfd(dir), e->d_name, 0) == 0;
+		if (!ok)
+			cli_errno(l->suite->cli, "%s", where);
+		if (fd >= 0)
+			(void)close(fd);
+	}
+	(void)closedir(dir);
+	return ok;
+}
+
+static bool
+look_at_mailboxes(struct look *l)
+{
+	for (size_t user = 0; user < SELFTEST_USERS; user++)
+		if (!look_at_folder(l, user, "new") || !look_at_folder(l, user, "cur"))
+			return false;
+	return true;
+}
+
+/* ---- the queue ---- */
+
+static bool
+is_away(struct slice rcpts)
+{
+	struct ipc_queue_rcpt r;
+	bool bad = false;
+
+	while (ipc_next_queue_rcpt(&rcpts, &r, &bad))
+		if (!slice_is(r.addr, SELFTEST_AWAY))
+			return false;
+	return !bad;
+}
+
+struct waiting {
+	uint64_t	*id;		/* of those for SELFTEST_AWAY */
+	size_t		 n;
+	size_t		 others;	/* still to be delivered */
+};
+
+/* Everything that waits; false: queue does not answer (now). */
+static bool
+list_queue(struct client *client, struct waiting *w)
+{
+	const struct ipc_queue_list all = { 0 };
+	struct ipc_queue_item item;
+	struct ipc_queue_end end;
+	struct slice frame;
+	struct buf out;
+	uint16_t code;
+
+	w->n = w->others = 0;
+	buf_init(&out, IPC_FRAME_MAX);
+	if (!client_send(client, &out, ipc_put_queue_list(&out, &all), -1))
+		return false;
+	while (client_recv(client, CLIENT_WAIT_MS, &frame, &code, NULL)) {
+		if (code == IPC_queue_end)
+			return ipc_get_queue_end(frame, &end) && end.verdict == OK;
+		if (code != IPC_queue_item || !ipc_get_queue_item(frame, &item))
+			return false;
+		if (!is_away(item.rcpts))
+			w->others++;
+		else if (w->n < ITEM_IDS && (w->n == 0 || w->id[w->n - 1] != item.qid))
+			w->id[w->n++] = item.qid;
+	}
+	return false;
+}
+
+static bool
+look_at_queued(struct look *l, struct client *client, uint64_t qid)
+{
+	const struct ipc_queue_export export = { .qid = qid };
+	const struct ipc_queue_do delete = { .action = ACTION_DELETE, .qid = qid };
+	struct ipc_queue_end end;
+	struct slice frame;
+	struct buf out;
+	uint16_t code = 0;
+	char where[64], id[QID_TEXT];
+	int fd = -1;
+	bool ok;
+
+	(void)snprintf(where, sizeof(where), "queued %s", qid_print((struct qid){ qid }, id));
+	buf_init(&out, IPC_FRAME_MAX);
+	ok = client_send(client, &out, ipc_put_queue_export(&out, &export), -1) &&
+	    client_recv(client, CLIENT_WAIT_MS, &frame, &code, &fd) && code == IPC_queue_content && fd >= 0 &&
+	    look_at(l, where, PLACE_QUEUE, fd);
+	if (fd >= 0)
+		(void)close(fd);
+	ok = ok && client_send(client, &out, ipc_put_queue_do(&out, &delete), -1) &&
+	    client_recv(client, CLIENT_WAIT_MS, &frame, &code, NULL) && code == IPC_queue_end &&
+	    ipc_get_queue_end(frame, &end) && end.verdict == OK;
+	if (!ok)
+		cli_say(l->suite->cli, "%s cannot be read and deleted", where);
+	return ok;
+}
+
+/* Wait until all that is left is for elsewhere, then look at that. */
+static bool
+look_at_queue(struct look *l)
+{
+	uint64_t over = now_mono_usec() + DRAIN_MS * UINT64_C(1000);
+	struct waiting w = { .id = calloc(ITEM_IDS, sizeof(*w.id)), .others = 1 };
+	struct client client = { .fd = -1 };
+	bool ok = false;
+
+	while (w.id != NULL && w.others > 0 && now_mono_usec() < over && !selftest_stop) {
+		if ((client.fd < 0 && !client_open(&client, &l->suite->conf, "queue-control")) ||
+		    !list_queue(&client, &w)) {
+			client_close(&client);
+			w.others = 1;
+		}
+		if (w.others > 0)
+			suite_nap(TURN_USEC);
+	}
+	if (w.others == 0) {
+		ok = true;
+		for (size_t i = 0; i < w.n && ok; i++)
+			ok = look_at_queued(l, &client, w.id[i]);
+	} else if (!selftest_stop) {
+		cli_say(l->suite->cli, "the queue does not get empty: %zu messages wait", w.others);
+	}
+	client_close(&client);
+	free(w.id);
+	return ok;
+}
+
+bool
+verify_look(struct selftest_suite *s, struct selftest_shared *shared, uint64_t seed, struct verify_result *r)
+{
+	struct look l = { .suite = s, .shared = shared, .seed = seed, .r = r };
+
+	return look_at_queue(&l) && look_at_mailboxes(&l);
+}
+
+/* ---- the answers ---- */
+
+struct judge {
+	const struct selftest_suite	*suite;
+	struct verify_result		*r;
+	uint64_t			 said;
+};
+
+static void
+say(struct judge *j, uint32_t n, size_t place, const char *what)
+{
+	static const char *const name[PLACES] = { "mailbox u0", "mailbox u1", "mailbox u2", "mailbox u3", "queue" };
+
+	if (j->said++ < SAID_MAX)
+		cli_say(j->suite->cli, "message %u: %s (%s)", n, what, name[place]);
+}
+
+/* Each kind of fault counts once a message. */
+static void
+judge(struct judge *j, uint32_t n, const struct selftest_fate *f, unsigned wanted)
+{
+	const enum told told = (enum told)atomic_load(&f->told);
+	unsigned there = 0, twice = 0, missing, wrong;
+
+	for (size_t p = 0; p < PLACES; p++) {
+		there |= atomic_load(&f->seen[p]) > 0 ? 1u << p : 0;
+		twice |= atomic_load(&f->seen[p]) > 1 ? 1u << p : 0;
+	}
+	missing = told == TOLD_TAKEN || (told == TOLD_DOUBT && there != 0) ? wanted & ~there : 0;
+	wrong = told == TOLD_REFUSED || told == TOLD_NOTHING ? there : there & ~wanted;
+	j->r->taken += told == TOLD_TAKEN;
+	j->r->refused += told == TOLD_REFUSED;
+	j->r->doubt += told == TOLD_DOUBT;
+	j->r->doubt_there += told == TOLD_DOUBT && there != 0;
+	j->r->lost += missing != 0;
+	j->r->doubled += twice != 0;
+	j->r->ghosts += wrong != 0;
+	for (size_t p = 0; p < PLACES; p++) {
+		if ((missing & 1u << p) != 0)
+			say(j, n, p, told == TOLD_TAKEN ? "was taken, and is lost" : "got no answer, and is there in part");
+		if ((twice & 1u << p) != 0)
+			say(j, n, p, "is there more than once");
+		if ((wrong & 1u << p) != 0)
+			say(j, n, p, told == TOLD_REFUSED ? "was refused, and is there" : "is where it was not sent");
+	}
+}
+
+void
+verify_count(const struct selftest_suite *s, const struct selftest_shared *shared, uint64_t seed,
+    struct verify_result *r)
+{
+	const uint32_t end = atomic_load(&shared->next);
+	struct judge j = { .suite = s, .r = r };
+
+	r->taken = r->refused = r->doubt = r->doubt_there = r->lost = r->doubled = r->ghosts = 0;
+	for (uint32_t n = 0; n < end && n < MESSAGES_MAX; n++)
+		judge(&j, n, &shared->fate[n], message_places(seed, n, shared->fate[n].by_sendmail));
+}
