@@ -44,7 +44,7 @@ static const struct command commands[] = {
 	{ "trace",    cmd_trace,    RUNNING,   "ID|MESSAGE-ID|ADDRESS", "what became of a message" },
 	{ "explain",  cmd_explain,  FILE_CONF, "RCPT [--from S] [--ip A] [--auth U] [--size N]", "what would happen to a message, and by which rule" },
 	{ "privs",    cmd_privs,    RUNNING,   "", "what each running process may do, as the kernel says" },
-	{ "selftest", cmd_selftest, NONE,      "crash [--dir DIR] [--rounds N] [--seed S] [--keep]", "kill a scratch suite again and again, and look for lost mail" },
+	{ "selftest", cmd_selftest, NONE,      "crash [--dir DIR] [--rounds N] [--seed S] [--wait SECONDS] [--keep]", "kill a scratch suite again and again, and look for lost mail" },
 	{ "version",  cmd_version,  NONE,      "", "print the version" },
 	{ "help",     cmd_help,     NONE,      "", "this text" },
 };

@@ -107,6 +107,7 @@ struct selftest_suite {
 	uint16_t		 smtp_port;
 	struct conf		 conf;		/* of the scratch suite */
 	bool			 loaded;
+	unsigned		 wait_s;	/* for the next step of a queue that runs dry */
 	bool			 untraced;	/* a process could not be traced */
 	pid_t			 sender[SENDERS];
 	unsigned		 starts;
@@ -162,7 +163,7 @@ struct verify_result {
 /*
  * Wait until only mail for SELFTEST_AWAY is queued, then look at every file and
  * queued message that is there, count it, and remove it.  False: the
- * suite does not come so far (said).
+ * suite did not come so far (said); what is there was looked at all the same.
  */
 bool verify_look(struct selftest_suite *s, struct selftest_shared *shared, uint64_t seed, struct verify_result *r);
 /* Compare all that was seen so far with what the senders were told; says the first losses. */

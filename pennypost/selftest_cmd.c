@@ -11,9 +11,11 @@
 #include "daemon.h"
 #include "selftest.h"
 
-#define USAGE "pennypost selftest crash [--dir DIR] [--rounds N] [--seed S] [--keep]"
+#define USAGE "pennypost selftest crash [--dir DIR] [--rounds N] [--seed S] [--wait SECONDS] [--keep]"
 
 #define ROUNDS		100	/* unless --rounds says otherwise */
+#define WAIT_S		60	/* unless --wait says otherwise */
+#define WAIT_MAX	86400
 #define ROUNDS_MAX	1000000
 #define CHECK_EVERY	25	/* rounds between two looks at everything */
 #define PAUSE_MS	150000	/* a sender may wait so long for an answer */
@@ -152,23 +154,29 @@ found_fault(const struct verify_result *r)
 	return r->lost > 0 || r->doubled > 0 || r->torn > 0 || r->ghosts > 0 || r->strangers > 0;
 }
 
+/* Everything is killed between two messages of each sender, but in the midst of deliveries. */
 static bool
 check(struct selftest *t)
 {
-	if (!kill_all(t))
-		return false;
+	bool dry;
+
 	if (!load_pause(t->shared, PAUSE_MS)) {
 		if (!selftest_stop)
 			cli_say(t->cli, "a sender waits for an answer that does not come");
 		return false;
 	}
-	if (!verify_look(&t->suite, t->shared, t->seed, &t->result))
+	if (!kill_all(t))
+		return false;
+	dry = verify_look(&t->suite, t->shared, t->seed, &t->result);
+	if (selftest_stop)
 		return false;
 	verify_count(&t->suite, t->shared, t->seed, &t->result);
 	tell(t);
-	if (!found_fault(&t->result))
-		load_go_on(t->shared);
-	return !found_fault(&t->result);
+	t->broken |= !dry;
+	if (!dry || found_fault(&t->result))
+		return false;
+	load_go_on(t->shared);
+	return true;
 }
 
 static void
@@ -181,7 +189,7 @@ run_rounds(struct selftest *t)
 
 		ok = last || t->done % CHECK_EVERY == 0 ? check(t) : run_round(t);
 	}
-	t->broken = !ok && !selftest_stop && !found_fault(&t->result);
+	t->broken |= !ok && !selftest_stop && !found_fault(&t->result);
 }
 
 /* ---- the report ---- */
@@ -267,19 +275,17 @@ set_up(struct selftest *t, const char *dir)
 }
 
 static int
-crash(struct cli *c, const char *dir, uint64_t rounds, uint64_t seed, bool keep)
+crash(struct cli *c, struct selftest *t, const char *dir, bool keep)
 {
-	struct selftest *t = calloc(1, sizeof(*t));
 	bool kept = keep;
 	int rc;
 
-	if (t == NULL)
-		return EX_OSERR;
-	*t = (struct selftest){ .cli = c, .suite.cli = c, .seed = seed, .random = seed, .rounds = rounds,
-	    .began_usec = now_mono_usec() };
+	t->cli = t->suite.cli = c;
+	t->random = t->seed;
+	t->began_usec = now_mono_usec();
 	if (set_up(t, dir)) {
 		if (!c->json)
-			(void)printf("seed %llu, in %s\n", (unsigned long long)seed, t->suite.dir);
+			(void)printf("seed %llu, in %s\n", (unsigned long long)t->seed, t->suite.dir);
 		run_rounds(t);
 		kept |= found_fault(&t->result) || t->broken;
 		rc = report(t, kept);
@@ -290,32 +296,45 @@ crash(struct cli *c, const char *dir, uint64_t rounds, uint64_t seed, bool keep)
 	suite_clear(&t->suite, kept);
 	if (t->shared != MAP_FAILED)
 		(void)munmap(t->shared, sizeof(*t->shared));
-	free(t);
 	return rc;
+}
+
+/* A number from 1 to max; text NULL leaves what there is. */
+static bool
+take_number(const struct cli *c, const char *name, const char *text, uint64_t max, uint64_t *out)
+{
+	if (text == NULL || (slice_number(slice_of(text), max, out) && *out != 0))
+		return true;
+	cli_say(c, "%s %s: write a number from 1 to %llu", name, text, (unsigned long long)max);
+	return false;
 }
 
 int
 cmd_selftest(struct cli *c, int argc, char **argv)
 {
-	const char *dir = ".", *rounds_text = NULL, *seed_text = NULL;
+	const char *dir = ".", *rounds = NULL, *seed = NULL, *wait = NULL;
 	bool keep = false;
 	const struct cli_option options[] = {
-		{ "--dir", &dir, NULL }, { "--rounds", &rounds_text, NULL }, { "--seed", &seed_text, NULL },
-		{ "--keep", NULL, &keep }, { NULL, NULL, NULL },
+		{ "--dir", &dir, NULL }, { "--rounds", &rounds, NULL }, { "--seed", &seed, NULL },
+		{ "--wait", &wait, NULL }, { "--keep", NULL, &keep }, { NULL, NULL, NULL },
 	};
-	uint64_t rounds = ROUNDS, seed = 0;
+	struct selftest *t;
+	uint64_t wait_s = WAIT_S;
+	int rc = EX_USAGE;
 
 	if (!cli_options(c, options, &argc, argv) || argc != 2 || strcmp(argv[1], "crash") != 0)
 		return cli_usage(c, USAGE);
-	if (rounds_text != NULL && (!slice_number(slice_of(rounds_text), ROUNDS_MAX, &rounds) || rounds == 0)) {
-		cli_say(c, "--rounds %s: write a number from 1 to %d", rounds_text, ROUNDS_MAX);
-		return EX_USAGE;
+	t = calloc(1, sizeof(*t));
+	if (t == NULL)
+		return EX_OSERR;
+	t->rounds = ROUNDS;
+	/* Short enough to be typed again. */
+	t->seed = getrandom(&t->seed, sizeof(t->seed), 0) > 0 ? (t->seed & UINT32_MAX) | 1 : 1;
+	if (take_number(c, "--rounds", rounds, ROUNDS_MAX, &t->rounds) &&
+	    take_number(c, "--seed", seed, INT64_MAX, &t->seed) && take_number(c, "--wait", wait, WAIT_MAX, &wait_s)) {
+		t->suite.wait_s = (unsigned)wait_s;
+		rc = crash(c, t, dir, keep);
 	}
-	if (seed_text != NULL && !slice_number(slice_of(seed_text), INT64_MAX, &seed)) {
-		cli_say(c, "--seed %s: write a number", seed_text);
-		return EX_USAGE;
-	}
-	if (seed_text == NULL && getrandom(&seed, sizeof(seed), 0) == (ssize_t)sizeof(seed))
-		seed &= UINT32_MAX;
-	return crash(c, dir, rounds, seed, keep);
+	free(t);
+	return rc;
 }

@@ -144,8 +144,9 @@ point_kill(const struct proc *victim, struct point *p)
 	struct proc now;
 	int status;
 
+	/* EPERM is also said of one that has just ended. */
 	if (ptrace(PTRACE_SEIZE, pid, 0, PTRACE_O_TRACESYSGOOD) != 0)
-		return errno == ESRCH ? POINT_GONE : POINT_REFUSED;
+		return !proc_read(pid, &now) || now.state == 'Z' || now.state == 'X' ? POINT_GONE : POINT_REFUSED;
 	/* It cannot end unseen any more: is it still the one that was meant? */
 	if (!proc_read(pid, &now) || now.start != victim->start) {
 		(void)ptrace(PTRACE_DETACH, pid, 0, 0);

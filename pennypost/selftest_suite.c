@@ -113,7 +113,7 @@ write_options(const struct selftest_suite *s)
 	if (f == NULL)
 		return false;
 	(void)fprintf(f, "smarthost = \"127.0.0.1:1\"\nsmarthost-tls = \"never\"\n"
-	    "retry-min = \"1s\"\nretry-max = \"30s\"\nsmtp-sessions-per-client = 200\n");
+	    "retry-min = \"1s\"\nretry-max = \"5s\"\nsmtp-sessions-per-client = 200\n");
 	ok = ferror(f) == 0;
 	return fclose(f) == 0 && ok;
 }

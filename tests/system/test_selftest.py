@@ -40,13 +40,13 @@ def folder(tmp_path):
 
 
 def test_sound_suite(folder):
-    run = crash(folder, "--rounds", "30", "--seed", "5")
+    run = crash(folder, "--rounds", "12", "--seed", "5")
     out, err = run.communicate(timeout=120 * SLOW)
     assert run.returncode == 0, out + err
     figures = json.loads(out)
-    assert figures["rounds"] == 30 and figures["seed"] == 5 and figures["came_back"]
+    assert figures["rounds"] == 12 and figures["seed"] == 5 and figures["came_back"]
     assert figures["taken"] > 100
-    assert figures["kills"]["all"] >= 2 and figures["kills"]["one"] > 0 and figures["kills"]["point"] > 0
+    assert figures["kills"]["all"] >= 2 and figures["kills"]["one"] + figures["kills"]["point"] > 5
     assert figures["lost"] == figures["doubled"] == figures["torn"] == figures["refused_there"] == figures["strangers"] == 0
     assert not os.listdir(folder)
 
@@ -62,11 +62,11 @@ def test_finds_a_loss(folder):
     os.chmod(programs / "queue", 0o755)
     scratch = folder / "scratch"
     scratch.mkdir()
-    run = crash(scratch, "--rounds", "12", program=str(programs / "pennypost"))
+    run = crash(scratch, "--rounds", "10", "--wait", "4", program=str(programs / "pennypost"))
     out, err = run.communicate(timeout=120 * SLOW)
     assert run.returncode == 70, out + err
     figures = json.loads(out)
-    assert figures["lost"] > 0
+    assert figures["lost"] > 0, out + err
     assert "was taken, and is lost" in err and "everything is left in" in err
     assert os.listdir(scratch)
     shutil.rmtree(scratch)
