@@ -47,7 +47,9 @@ enum told {
 struct selftest_fate {
 	_Atomic uint8_t	told;		/* enum told; written by the sender alone */
 	bool		by_sendmail;	/* the same */
-	_Atomic uint8_t	seen[PLACES];	/* how often it was found there, in all checks so far */
+	uint16_t	code;		/* of the SMTP reply or of the exit; the same */
+	uint8_t		seen[PLACES];	/* how often it was found there, in all checks so far */
+	uint64_t	qid;		/* under which it was found first; 0: not yet */
 };
 
 /* Between the senders and their parent, in shared memory. */

@@ -154,7 +154,7 @@ envelope(struct sender *s, uint32_t n)
 }
 
 static enum told
-send_smtp(struct sender *s, uint32_t n)
+send_smtp(struct sender *s, uint32_t n, uint16_t *said)
 {
 	int code;
 
@@ -168,6 +168,7 @@ send_smtp(struct sender *s, uint32_t n)
 	code = send_all(s, s->wire.ptr, s->wire.len) ? reply(s) : 0;
 	if (code == 0 || --s->left == 0)
 		hang_up(s);
+	*said = (uint16_t)code;
 	return code == 250 ? TOLD_TAKEN : code == 0 ? TOLD_DOUBT : TOLD_REFUSED;
 }
 
@@ -195,7 +196,7 @@ run_sendmail(struct sender *s, uint32_t n, int in)
 }
 
 static enum told
-send_sendmail(struct sender *s, uint32_t n)
+send_sendmail(struct sender *s, uint32_t n, uint16_t *said)
 {
 	int fds[2], status;
 	size_t done = 0;
@@ -219,6 +220,7 @@ send_sendmail(struct sender *s, uint32_t n)
 		return TOLD_REFUSED;
 	if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
 		return TOLD_DOUBT;
+	*said = (uint16_t)WEXITSTATUS(status);
 	return WEXITSTATUS(status) == EX_OK ? TOLD_TAKEN : TOLD_REFUSED;
 }
 
@@ -240,7 +242,7 @@ send_next(struct sender *s)
 	fate->by_sendmail = s->which >= SENDERS_SMTP;
 	/* If we are ended meanwhile nobody knows. */
 	atomic_store(&fate->told, TOLD_DOUBT);
-	told = fate->by_sendmail ? send_sendmail(s, n) : send_smtp(s, n);
+	told = fate->by_sendmail ? send_sendmail(s, n, &fate->code) : send_smtp(s, n, &fate->code);
 	atomic_store(&fate->told, (uint8_t)told);
 	if (told == TOLD_TAKEN)
 		suite_nap((unsigned)(selftest_next(&s->random) % (2 * REST_USEC)));

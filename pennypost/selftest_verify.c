@@ -28,12 +28,29 @@ struct look {
 	struct selftest_shared	*shared;
 	uint64_t		 seed;
 	struct verify_result	*r;
+	unsigned		 said;
 };
 
 /* ---- one message that was found ---- */
 
+/* Was it there before?  Under which queue id tells whether it was taken or delivered twice. */
 static void
-saw(struct look *l, const char *where, size_t place, struct slice content)
+count(struct look *l, uint32_t n, size_t place, uint64_t qid)
+{
+	struct selftest_fate *f = &l->shared->fate[n];
+	char first[QID_TEXT], now[QID_TEXT];
+
+	if (f->seen[place] > 0 && l->said++ < SAID_MAX)
+		cli_say(l->suite->cli, "message %u was queued as %s, and again as %s", n,
+		    qid_print((struct qid){ f->qid }, first), qid_print((struct qid){ qid }, now));
+	if (f->seen[place] < UINT8_MAX)
+		f->seen[place]++;
+	if (f->qid == 0)
+		f->qid = qid;
+}
+
+static void
+saw(struct look *l, const char *where, size_t place, uint64_t qid, struct slice content)
 {
 	struct cli *c = l->suite->cli;
 	bool whole = false;
@@ -46,16 +63,13 @@ saw(struct look *l, const char *where, size_t place, struct slice content)
 			cli_say(c, "%s is none of the messages that were sent", where);
 		return;
 	}
-	if (!whole) {
-		if (l->r->torn++ < SAID_MAX)
-			cli_say(c, "%s, message %u, is not whole", where, n);
-	}
-	if (atomic_load(&l->shared->fate[n].seen[place]) < UINT8_MAX)
-		(void)atomic_fetch_add(&l->shared->fate[n].seen[place], 1);
+	if (!whole && l->r->torn++ < SAID_MAX)
+		cli_say(c, "%s, message %u, is not whole", where, n);
+	count(l, n, place, qid);
 }
 
 static bool
-look_at(struct look *l, const char *where, size_t place, int fd)
+look_at(struct look *l, const char *where, size_t place, uint64_t qid, int fd)
 {
 	struct stat st;
 	void *at;
@@ -63,18 +77,30 @@ look_at(struct look *l, const char *where, size_t place, int fd)
 	if (fstat(fd, &st) != 0)
 		return false;
 	if (st.st_size == 0) {
-		saw(l, where, place, slice_make("", 0));
+		saw(l, where, place, qid, slice_make("", 0));
 		return true;
 	}
 	at = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
 	if (at == MAP_FAILED)
 		return false;
-	saw(l, where, place, slice_make(at, (size_t)st.st_size));
+	saw(l, where, place, qid, slice_make(at, (size_t)st.st_size));
 	(void)munmap(at, (size_t)st.st_size);
 	return true;
 }
 
 /* ---- mailboxes ---- */
+
+/* The queue id in a file's name, SECONDS.Q<qid>R<n>.HOST; 0: none. */
+static uint64_t
+name_qid(const char *name)
+{
+	struct slice rest = slice_of(name);
+	struct qid q = { 0 };
+
+	(void)slice_cut(&rest, 'Q');
+	(void)qid_parse(slice_sub(rest, 0, QID_DIGITS), &q);
+	return q.n;
+}
 
 static bool
 look_at_folder(struct look *l, size_t user, const char *sub)
@@ -95,7 +121,7 @@ look_at_folder(struct look *l, size_t user, const char *sub)
 			continue;
 		(void)snprintf(where, sizeof(where), "%s/%s", path, e->d_name);
 		fd = openat(dirfd(dir), e->d_name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-		ok = fd >= 0 && look_at(l, where, user, fd) && unlinkat(dirfd(dir), e->d_name, 0) == 0;
+		ok = fd >= 0 && look_at(l, where, user, name_qid(e->d_name), fd) && unlinkat(dirfd(dir), e->d_name, 0) == 0;
 		if (!ok)
 			cli_errno(l->suite->cli, "%s", where);
 		if (fd >= 0)
@@ -179,7 +205,7 @@ look_at_queued(struct look *l, struct client *client, uint64_t qid)
 	buf_init(&out, IPC_FRAME_MAX);
 	ok = client_send(client, &out, ipc_put_queue_export(&out, &export), -1) &&
 	    client_recv(client, CLIENT_WAIT_MS, &frame, &code, &fd) && code == IPC_queue_content && fd >= 0 &&
-	    look_at(l, where, PLACE_QUEUE, fd);
+	    look_at(l, where, PLACE_QUEUE, qid, fd);
 	if (fd >= 0)
 		(void)close(fd);
 	ok = ok && client_send(client, &out, ipc_put_queue_do(&out, &delete), -1) &&
@@ -243,12 +269,13 @@ struct judge {
 };
 
 static void
-say(struct judge *j, uint32_t n, size_t place, const char *what)
+say(struct judge *j, uint32_t n, const struct selftest_fate *f, size_t place, const char *what)
 {
 	static const char *const name[PLACES] = { "mailbox u0", "mailbox u1", "mailbox u2", "mailbox u3", "queue" };
 
 	if (j->said++ < SAID_MAX)
-		cli_say(j->suite->cli, "message %u: %s (%s)", n, what, name[place]);
+		cli_say(j->suite->cli, "message %u (%s, %u): %s (%s)", n, f->by_sendmail ? "sendmail" : "SMTP", f->code,
+		    what, name[place]);
 }
 
 /* Each kind of fault counts once a message. */
@@ -259,8 +286,8 @@ judge(struct judge *j, uint32_t n, const struct selftest_fate *f, unsigned wante
 	unsigned there = 0, twice = 0, missing, wrong;
 
 	for (size_t p = 0; p < PLACES; p++) {
-		there |= atomic_load(&f->seen[p]) > 0 ? 1u << p : 0;
-		twice |= atomic_load(&f->seen[p]) > 1 ? 1u << p : 0;
+		there |= f->seen[p] > 0 ? 1u << p : 0;
+		twice |= f->seen[p] > 1 ? 1u << p : 0;
 	}
 	missing = told == TOLD_TAKEN || (told == TOLD_DOUBT && there != 0) ? wanted & ~there : 0;
 	wrong = told == TOLD_REFUSED || told == TOLD_NOTHING ? there : there & ~wanted;
@@ -273,11 +300,11 @@ judge(struct judge *j, uint32_t n, const struct selftest_fate *f, unsigned wante
 	j->r->ghosts += wrong != 0;
 	for (size_t p = 0; p < PLACES; p++) {
 		if ((missing & 1u << p) != 0)
-			say(j, n, p, told == TOLD_TAKEN ? "was taken, and is lost" : "got no answer, and is there in part");
+			say(j, n, f, p, told == TOLD_TAKEN ? "was taken, and is lost" : "got no answer, and is there in part");
 		if ((twice & 1u << p) != 0)
-			say(j, n, p, "is there more than once");
+			say(j, n, f, p, "is there more than once");
 		if ((wrong & 1u << p) != 0)
-			say(j, n, p, told == TOLD_REFUSED ? "was refused, and is there" : "is where it was not sent");
+			say(j, n, f, p, told == TOLD_REFUSED ? "was refused, and is there" : "is where it was not sent");
 	}
 }
 
