@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -25,6 +26,9 @@
 
 #define TOOL_MS		90000	/* no command takes longer */
 #define GONE_TURNS	2000	/* of 5 ms: until killed processes are gone */
+#define PORT_FIRST	12000	/* below ip_local_port_range */
+#define PORTS		20000
+#define PORT_TRIES	100
 #define TIRED		3	/* deaths of one name; the master then waits for 2 s and more */
 
 /* ---- commands of this very program ---- */
@@ -88,19 +92,32 @@ suite_nap(unsigned usec)
 
 /* ---- made ---- */
 
-/* A port that is free now. */
-static uint16_t
-free_port(void)
+static bool
+port_free(uint16_t port)
 {
-	struct sockaddr_in sin = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	socklen_t len = sizeof(sin);
+	const struct sockaddr_in sin = { .sin_family = AF_INET, .sin_port = htons(port),
+	    .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	bool ok = fd >= 0 && bind(fd, (const struct sockaddr *)&sin, sizeof(sin)) == 0 &&
-	    getsockname(fd, (struct sockaddr *)&sin, &len) == 0;
+	bool ok = fd >= 0 && bind(fd, (const struct sockaddr *)&sin, sizeof(sin)) == 0;
 
 	if (fd >= 0)
 		(void)close(fd);
-	return ok ? ntohs(sin.sin_port) : 0;
+	return ok;
+}
+
+/* One that is free now, and that no client gets for its own end while the suite is down. */
+static uint16_t
+free_port(void)
+{
+	for (unsigned i = 0; i < PORT_TRIES; i++) {
+		uint16_t n = 0, port;
+
+		(void)!getrandom(&n, sizeof(n), 0);
+		port = (uint16_t)(PORT_FIRST + n % PORTS);
+		if (port_free(port))
+			return port;
+	}
+	return 0;
 }
 
 /* What differs from the defaults: mail for elsewhere waits, away from the network. */
