@@ -184,6 +184,18 @@ on_result(void *ctx, enum verdict v, bool low)
 	reply(c, v, low);
 }
 
+/* The client has to find out by itself, as when a line breaks: it may have to send again. */
+static void
+on_doubt(void *ctx)
+{
+	struct smtp_conn *c = ctx;
+	char id[QID_TEXT];
+
+	log_say(LOG_LEVEL_WARNING, "%s: queue did not say whether it took the message: connection closed without an answer",
+	    qid_print(c->submit.qid, id));
+	smtp_conn_drop(c);
+}
+
 /* ---- content ---- */
 
 /* Move what is final to the file; without one yet, get one. */
@@ -303,4 +315,5 @@ smtp_content_give_up(struct smtp_conn *c)
 	buf_clear(&out);
 }
 
-const struct smtp_submit_ops smtp_content_ops = { .id = on_id, .file = on_file, .result = on_result };
+const struct smtp_submit_ops smtp_content_ops = { .id = on_id, .file = on_file, .result = on_result,
+	.doubt = on_doubt };

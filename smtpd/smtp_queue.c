@@ -29,6 +29,7 @@ struct smtp_queue {
 	uint64_t		 low_until_ms;
 	struct event		 ev_tick;
 	bool			 ticking;
+	bool			 alone;		/* nobody connects us again */
 };
 
 static uint64_t
@@ -112,7 +113,7 @@ leave(struct smtp_submit *s)
 		(void)close(s->file_fd);
 	s->file_fd = -1;
 	s->state = SUBMIT_IDLE;
-	s->known = s->file_lost = false;
+	s->known = s->offered = s->file_lost = false;
 	buf_clear(&s->frames);
 }
 
@@ -194,6 +195,7 @@ send_frames(struct smtp_submit *s)
 	struct ipc_conn *conn = smtp_link_conn(s->queue->link);
 	uint32_t len;
 
+	s->offered |= conn != NULL;
 	while (conn != NULL && rest.len > sizeof(len)) {
 		memcpy(&len, rest.ptr, sizeof(len));
 		rest = slice_sub(rest, sizeof(len), rest.len);
@@ -270,6 +272,7 @@ static void
 give_up(struct smtp_submit *s, bool low)
 {
 	enum smtp_submit_state state = s->state;
+	const bool offered = s->offered;
 
 	if (state == SUBMIT_WANTS_FILE) {
 		enter(s, SUBMIT_OPEN, 0);	/* the session goes on reading, and aborts */
@@ -279,8 +282,31 @@ give_up(struct smtp_submit *s, bool low)
 	leave(s);
 	if (state == SUBMIT_WANTS_ID)
 		s->ops->id(s->ctx, TEMP);
+	else if (state == SUBMIT_WANTS_RESULT && offered)
+		s->ops->doubt(s->ctx);
 	else if (state == SUBMIT_WANTS_RESULT)
 		s->ops->result(s->ctx, TEMP, low);
+}
+
+/* All that wait; those that a callback begins do not count. */
+static void
+give_up_all(struct smtp_queue *q)
+{
+	struct smtp_submit *s, *next;
+
+	for (s = TAILQ_FIRST(&q->submits); s != NULL; s = next) {
+		next = TAILQ_NEXT(s, link);
+		if (s->state != SUBMIT_OPEN)
+			give_up(s, false);
+	}
+}
+
+void
+smtp_queue_alone(struct smtp_queue *q)
+{
+	q->alone = true;
+	if (smtp_link_conn(q->link) == NULL)
+		give_up_all(q);
 }
 
 static bool
@@ -420,6 +446,8 @@ on_down(void *ctx)
 	TAILQ_FOREACH(s, &q->submits, link)
 		if (s->file_fd != -1)
 			s->file_lost = true;
+	if (q->alone)
+		give_up_all(q);
 }
 
 static void

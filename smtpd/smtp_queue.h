@@ -5,7 +5,8 @@
  * frame; more goes into a file that queue opened for this one message, and of
  * which we hold a write-only descriptor.  When the connection breaks before
  * the answer came, the frames are sent again under the same id on the next:
- * queue stores it once.  Whatever takes too long ends in TEMP.
+ * queue stores it once.  Whatever takes too long ends in TEMP, except a message
+ * that queue may have by then: nobody knows, so nothing is said.
  */
 #ifndef PP_SMTP_QUEUE_H
 #define PP_SMTP_QUEUE_H
@@ -32,12 +33,17 @@ void smtp_queue_prepare(struct smtp_queue *q);
 /* Did queue say a moment ago that it is short of space? */
 bool smtp_queue_low(const struct smtp_queue *q);
 
+/* No connection will come any more: what waits for an answer that cannot come is told so. */
+void smtp_queue_alone(struct smtp_queue *q);
+
 struct smtp_submit;
 /* Called from the loop, never out of a smtp_submit_ call; further calls may be made in them. */
 struct smtp_submit_ops {
 	void	(*id)(void *ctx, enum verdict v);	/* OK: submit->qid is set */
 	void	(*file)(void *ctx, enum verdict v);	/* OK: submit->file_fd is open */
 	void	(*result)(void *ctx, enum verdict v, bool low);
+	/* Instead of result: it was sent, and no answer will come.  A 4xx would promise that it is not stored. */
+	void	(*doubt)(void *ctx);
 };
 
 enum smtp_submit_state { SUBMIT_IDLE, SUBMIT_WANTS_ID, SUBMIT_OPEN, SUBMIT_WANTS_FILE, SUBMIT_WANTS_RESULT };
@@ -52,6 +58,7 @@ struct smtp_submit {
 	struct qid			 qid;
 	int				 file_fd;	/* non-owner may write; -1: none */
 	bool				 known;		/* queue keeps something under this id */
+	bool				 offered;	/* frames were given to a connection */
 	bool				 file_lost;	/* queue was restarted under it */
 	uint64_t			 deadline_ms;
 	struct buf			 frames;	/* u32 length and frame each; kept until the answer */

@@ -134,6 +134,7 @@ parent_closed(struct ipc_conn *c, void *ctx, const char *why)
 	ipc_conn_free(c);
 	w->parent = NULL;
 	drain(w);
+	smtp_queue_alone(w->server.queue);
 }
 
 static const struct ipc_conn_ops parent_ops = { .frame = parent_frame, .closed = parent_closed };

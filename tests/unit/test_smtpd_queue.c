@@ -21,7 +21,7 @@ static struct {
 	struct buf		 frame;		/* the last one that queue got */
 	unsigned		 asked;		/* for a connection */
 	struct smtp_submit	 s;
-	unsigned		 ids, files, results;
+	unsigned		 ids, files, results, doubts;
 	enum verdict		 verdict;
 	bool			 low;
 } t;
@@ -60,7 +60,14 @@ on_result(void *ctx, enum verdict v, bool low)
 	t.low = low;
 }
 
-static const struct smtp_submit_ops ops = { on_id, on_file, on_result };
+static void
+on_doubt(void *ctx)
+{
+	(void)ctx;
+	t.doubts++;
+}
+
+static const struct smtp_submit_ops ops = { on_id, on_file, on_result, on_doubt };
 
 static void
 turn(void)
@@ -279,11 +286,66 @@ an_answer_that_does_not_come(void **unused)
 	t.s.deadline_ms = 1;
 	(void)event_base_loopexit(t.base, &(struct timeval){ 1, 200000 });
 	(void)event_base_dispatch(t.base);
+	/* Queue has it, or will have: a 4xx would be a promise that is not kept. */
+	assert_int_equal(t.results, 0);
+	assert_int_equal(t.doubts, 1);
+	result(fd, first, OK, "");	/* too late: nobody is told */
+	assert_int_equal(t.results + t.doubts, 1);
+	(void)close(fd);
+}
+
+static void
+never_offered_is_refused(void **unused)
+{
+	int fd = connect_queue();
+
+	(void)unused;
+	(void)smtp_submit_begin(&t.s);
+	lease(fd, id_now(), 1);
+	(void)close(fd);
+	turn();
+	send_message("x");
+	t.s.deadline_ms = 1;
+	(void)event_base_loopexit(t.base, &(struct timeval){ 1, 200000 });
+	(void)event_base_dispatch(t.base);
 	assert_int_equal(t.results, 1);
 	assert_int_equal(t.verdict, TEMP);
-	result(fd, first, OK, "");	/* too late: nobody is told */
-	assert_int_equal(t.results, 1);
+	assert_int_equal(t.doubts, 0);
+}
+
+/* The parent, who connects us, was killed, and then queue. */
+static void
+nobody_connects_us_again(void **unused)
+{
+	int fd = connect_queue();
+
+	(void)unused;
+	(void)smtp_submit_begin(&t.s);
+	lease(fd, id_now(), 1);
+	send_message("x");
+	smtp_queue_alone(t.q);
+	assert_int_equal(t.doubts, 0);	/* the connection is good */
 	(void)close(fd);
+	turn();
+	assert_int_equal(t.doubts, 1);
+	assert_int_equal(t.results, 0);
+	assert_int_equal(t.s.state, SUBMIT_IDLE);
+}
+
+static void
+alone_without_a_connection(void **unused)
+{
+	int fd = connect_queue();
+
+	(void)unused;
+	(void)smtp_submit_begin(&t.s);
+	lease(fd, id_now(), 1);
+	send_message("x");
+	(void)close(fd);
+	turn();
+	assert_int_equal(t.doubts, 0);
+	smtp_queue_alone(t.q);
+	assert_int_equal(t.doubts, 1);
 }
 
 /* ---- files ---- */
@@ -425,6 +487,9 @@ main(void)
 		TEST(sent_again_when_queue_was_restarted),
 		TEST(waits_for_queue_but_not_for_ever),
 		TEST(an_answer_that_does_not_come),
+		TEST(never_offered_is_refused),
+		TEST(nobody_connects_us_again),
+		TEST(alone_without_a_connection),
 		TEST(in_a_file),
 		TEST(disk_full),
 		TEST(no_file_is_given),
