@@ -2,6 +2,7 @@
 #	make run	a demo suite in the foreground, from nothing (DESIGN: two commands)
 #	make check	every test, from nothing; ends with "N passed, N failed"
 #	make check-clients	Thunderbird against a suite (a large package, so not in make check)
+#	make proof	kills and power cuts without end, nearly: [KILLS=n] [CUTS=n] [SEED=n]; hours
 #	make		build into build/;  make install DESTDIR=...
 # Folder = binary: build/bin/NAME is made of NAME/*.c and lib/.
 
@@ -15,7 +16,7 @@ COMMANDS	= sendmail mailq newaliases
 .DEFAULT_GOAL := all
 
 # These set everything up themselves, before there is a config.mk.
-BOOTSTRAP	= run check check-clients deps clean distclean
+BOOTSTRAP	= run check check-clients proof deps clean distclean
 ifeq ($(filter $(BOOTSTRAP),$(MAKECMDGOALS)),)
 include config.mk
 endif
@@ -116,6 +117,10 @@ check-clients:
 	@scripts/setup $(B) test clients
 	@/usr/bin/python3 -m pytest -q -rs -p no:cacheprovider tests/clients
 
+proof:
+	@scripts/setup $(B) test
+	@KILLS=$(KILLS) CUTS=$(CUTS) SEED=$(SEED) FOLDER=$(FOLDER) PP_BUILD=$(abspath $(B)) /usr/bin/python3 tests/proof.py
+
 # ---- install ----
 
 # Without DESTDIR, as root: also makes the accounts pp-* (ACCOUNTS=no: does not).
@@ -152,4 +157,4 @@ distclean: clean
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 
-.PHONY: all tests fuzzers deps run check check-clients install clean distclean
+.PHONY: all tests fuzzers deps run check check-clients proof install clean distclean

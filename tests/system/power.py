@@ -100,9 +100,17 @@ class Mail:
         for t in self.threads:
             t.join(60 * SLOW)
 
-    def taken_now(self):
+    def told_now(self):
+        """What was answered 250, and what was refused, by now."""
         with self.lock:
-            return set(self.taken)
+            return set(self.taken), set(self.refused)
+
+    def power_went(self, refused):
+        """A 4xx of later is none: without power nobody would have heard it."""
+        with self.lock:
+            for number in self.refused - refused:
+                self.doubt[number] = True
+            self.refused = refused
 
     def collect(self):
         """Count what is in the mailboxes, and take it away."""
@@ -176,9 +184,10 @@ class Machine:
         begun = len(mail.taken)
         wait_until(lambda: len(mail.taken) > begun, 30, "the first answer")
         time.sleep(self.random.uniform(0, 0.4))
-        surely = mail.taken_now()
+        surely, refused = mail.told_now()
         self.off()
         mail.end()
+        mail.power_went(refused)
         self.disk.repair()
         self.come_back(surely)
 
@@ -188,7 +197,7 @@ class Machine:
         with contextlib.closing(mail.connect()) as client:
             assert mail.send(client)
             time.sleep(self.random.choice((0, 0.005, 0.02, 0.1, 0.5)))
-            surely = mail.taken_now()
+            surely, _ = mail.told_now()
             self.off()
         self.disk.repair()
         self.come_back(surely)
@@ -225,23 +234,23 @@ def snapshots(folder, n, seed):
         machine = Machine(host.where, "ext4", seed)
         machine.suite.start()
         machine.mail.start()
-        taken = []
+        told = []
         for k in range(n):
             time.sleep(machine.random.uniform(0.02, 0.3))
-            surely = machine.mail.taken_now()
+            surely, refused = machine.mail.told_now()
             subprocess.run(["cp", "--reflink=always", machine.disk.image, f"{host.where}/cut.{k}"], check=True)
-            taken.append(surely)
+            told.append((surely, refused))
         machine.mail.end()
         machine.suite.kill_all()
         machine.disk.unmount()
-        for k, surely in enumerate(taken):
+        for k, (surely, machine.mail.refused) in enumerate(told):
             machine.disk.mount(f"{host.where}/cut.{k}")
             machine.mail.found = {u: collections.Counter() for u in USERS}
             machine.come_back(surely)
             machine.suite.kill_all()
             machine.disk.unmount()
             os.unlink(f"{host.where}/cut.{k}")
-        return len(taken[-1])
+        return len(told[-1][0])
     finally:
         if machine is not None:
             machine.close()

@@ -1,6 +1,5 @@
 """queue under damage, full disks, errors, kills and power cuts."""
 import contextlib
-import ctypes
 import glob
 import os
 import random
@@ -13,6 +12,7 @@ import pytest
 
 import ipc
 from conftest import wait_until
+from disk import Disk, own_mounts  # noqa: F401: a fixture
 from queue_alone import (OK, TEMP, Agent, Submitter, make_queue, queue, settled)  # noqa: F401: fixtures
 
 
@@ -186,40 +186,6 @@ def test_order_of_sync_and_answer(queue):
     assert n == 70
 
 
-@pytest.fixture(scope="module")
-def own_mounts():
-    """A mount namespace of this process's own: a copy of a mount in a namespace that others make would keep it alive."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if os.geteuid() != 0 or libc.unshare(0x20000) != 0:  # CLONE_NEWNS
-        pytest.skip("needs root and mount namespaces")
-    subprocess.run(["mount", "--make-rprivate", "/"], check=True)
-
-
-class Disk:
-    """A file system in a file, which can be cut off from its power."""
-
-    def __init__(self, kind, image, where):
-        self.image, self.where = image, where
-        with open(image, "wb") as f:
-            f.truncate(400 << 20)
-        subprocess.run([f"mkfs.{kind}", "-q", image], check=True)
-        if subprocess.run(["mount", "-o", "loop", image, where], capture_output=True).returncode != 0:
-            pytest.skip(f"cannot mount {kind} here")
-
-    def cut(self):
-        """All that was not synced is gone."""
-        subprocess.run(["xfs_io", "-x", "-c", "shutdown", self.where], check=True)
-
-    def repair(self):
-        """Unmounted (the tracer may take a moment to end), and mounted again, which replays the journal."""
-        wait_until(lambda: subprocess.run(["umount", self.where], capture_output=True).returncode == 0, 20, "umount")
-        wait_until(lambda: not subprocess.run(["losetup", "-n", "-j", self.image], capture_output=True).stdout, 20, "loop device")
-        subprocess.run(["mount", "-o", "loop", self.image, self.where], check=True)
-
-    def remove(self):
-        subprocess.run(["umount", "-l", self.where], capture_output=True)
-
-
 class Load:
     """Submitters, each in a thread; what was answered OK."""
 
@@ -248,7 +214,6 @@ class Load:
 CONTENT = b"Subject: x\r\n\r\n" + b"y" * 3000 + b"\r\n"
 
 
-@pytest.mark.skipif(shutil.which("xfs_io") is None, reason="needs xfs_io")
 @pytest.mark.parametrize("kind", ["ext4", "xfs"])
 @pytest.mark.parametrize("idle", [False, True])
 def test_power_cut(own_mounts, make_queue, kind, idle):
