@@ -37,6 +37,7 @@ struct try {
 	struct buf		 head;		/* finished header */
 	struct buf		 message_id;
 	uint64_t		 since_usec;
+	bool			 offered;	/* queue may have it: submit was sent whole */
 	int			 rc;
 };
 
@@ -176,36 +177,70 @@ send_file(struct try *t)
 	return REFUSED;
 }
 
-static enum handed
-send_message(struct try *t)
+/* The frame that makes it a message of queue's; *result is then what queue says. */
+static bool
+submit(struct try *t, struct slice rcpts, bool in_file, struct ipc_submit_result *result)
 {
 	const struct submission *s = t->s;
-	bool in_file = t->head.len + s->message.body_size > IPC_INLINE_MAX;
 	struct ipc_submit m = {
 		.qid = t->qid.n, .origin = ORIGIN_LOCAL, .in_file = in_file,
 		.body_8bit = s->message.eight_bit || s->options->body == 8, .received_usec = t->since_usec,
-		.sender = addr_text(&s->sender), .ret = (uint8_t)s->options->ret,
+		.sender = addr_text(&s->sender), .ret = (uint8_t)s->options->ret, .rcpts = rcpts,
 		.envid = slice_of(s->options->envid), .message_id = buf_slice_of(&t->message_id),
 	};
-	struct ipc_submit_result result;
 	struct slice answer;
 	struct buf out, content;
-	enum handed handed;
-	bool sent;
+	bool done;
 
-	if (!send_rcpts(t, &m.rcpts))
-		return AWAY;
-	if (in_file && (handed = send_file(t)) != HANDED)
-		return handed;
 	buf_init(&content, IPC_INLINE_MAX);
 	buf_init(&out, IPC_FRAME_MAX);
 	if (!in_file && buf_slice(&content, buf_slice_of(&t->head)))
 		(void)buf_slice(&content, buf_slice_of(&s->message.body));
 	m.content = buf_slice_of(&content);
-	sent = ask(t, &out, ipc_put_submit(&out, &m), IPC_submit_result, &answer, NULL) &&
-	    ipc_get_submit_result(answer, &result) && result.qid == t->qid.n;
+	t->offered = true;
+	done = ask(t, &out, ipc_put_submit(&out, &m), IPC_submit_result, &answer, NULL) &&
+	    ipc_get_submit_result(answer, result) && result->qid == t->qid.n;
 	buf_clear(&content);
-	if (!sent)
+	return done;
+}
+
+/*
+ * A message in a file was offered before and the answer was lost.  Does queue
+ * have it?  The file went with the connection, so it cannot be taken anew by this.
+ */
+static enum handed
+ask_again(struct try *t, struct slice rcpts)
+{
+	struct ipc_submit_result result;
+
+	if (!submit(t, rcpts, true, &result))
+		return AWAY;
+	return result.verdict == OK ? HANDED : REFUSED;
+}
+
+static enum handed
+send_message(struct try *t)
+{
+	const struct submission *s = t->s;
+	const bool in_file = t->head.len + s->message.body_size > IPC_INLINE_MAX;
+	struct ipc_submit_result result;
+	enum handed handed;
+	struct slice last;
+
+	if (!send_rcpts(t, &last))
+		return AWAY;
+	if (in_file && t->offered) {
+		handed = ask_again(t, last);
+		if (handed != REFUSED)
+			return handed;
+		/* It threw away the recipients too. */
+		t->offered = false;
+		if (!send_rcpts(t, &last))
+			return AWAY;
+	}
+	if (in_file && (handed = send_file(t)) != HANDED)
+		return handed;
+	if (!submit(t, last, in_file, &result))
 		return AWAY;
 	if (result.verdict == OK)
 		return HANDED;
