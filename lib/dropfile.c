@@ -66,7 +66,7 @@ is_text(struct slice s)
 bool
 dropfile_print(const struct dropfile *d, struct buf *out)
 {
-	uint64_t len = 8 + 8 + 4 + 1 + 1 + 4 * 4 +
+	uint64_t len = 8 + 8 + 4 + 1 + 1 + 4 * 4 + (d->qid != 0 ? 8u : 0u) +
 	    (uint64_t)d->sender.len + d->envid.len + d->message_id.len + d->rcpts.len;
 
 	return len <= DROPFILE_HEADER_MAX && buf_put(out, magic, MAGIC_LEN) &&
@@ -77,7 +77,8 @@ dropfile_print(const struct dropfile *d, struct buf *out)
 	    put_number(out, d->body_8bit, 1) &&
 	    put_number(out, d->ret, 1) &&
 	    put_slice(out, d->sender) && put_slice(out, d->envid) &&
-	    put_slice(out, d->message_id) && put_slice(out, d->rcpts);
+	    put_slice(out, d->message_id) && put_slice(out, d->rcpts) &&
+	    (d->qid == 0 || put_number(out, d->qid, 8));
 }
 
 size_t
@@ -122,7 +123,8 @@ dropfile_parse(struct slice header, struct dropfile *out)
 	    !get_slice(&header, 320, &out->sender) ||
 	    !get_slice(&header, 100, &out->envid) ||
 	    !get_slice(&header, 998, &out->message_id) ||
-	    !get_slice(&header, DROPFILE_HEADER_MAX, &out->rcpts) || header.len != 0)
+	    !get_slice(&header, DROPFILE_HEADER_MAX, &out->rcpts) ||
+	    (header.len != 0 && (!get_number(&header, 8, &out->qid) || out->qid == 0)) || header.len != 0)
 		return false;
 	out->uid = (uint32_t)uid;
 	out->body_8bit = body == 1;

@@ -13,6 +13,8 @@
  *		u8  ret: 0 not given, 1 FULL, 2 HDRS
  *		sender, envid, message_id, rcpts: each u32 length and octets;
  *		rcpts is a list of IPC_RCPT elements (ipc_messages.h)
+ *		u64 queue id under which it was submitted before without an answer;
+ *		missing when it was not
  *	content: lines ending in CRLF, no other CR or LF, no NUL
  * The same octets travel through the pipe from sendmail to the helper.
  *
@@ -27,7 +29,7 @@
  * before it was back.  To take a file in exactly once, rename it to one that
  * carries the leased id (dropfile_claim_name()), sync the folder, append to
  * the log, unlink; after a crash a claimed file whose id the log knows is only
- * unlinked.  "T..." files untouched for 36 hours are left-overs and may go.
+ * unlinked, and so is one that says an id which the log knows.  "T..." files untouched for 36 hours are left-overs and may go.
  */
 #ifndef PP_DROPFILE_H
 #define PP_DROPFILE_H
@@ -56,6 +58,7 @@ struct dropfile {
 	struct slice	envid;
 	struct slice	message_id;
 	struct slice	rcpts;		/* for ipc_next_rcpt(); at least one, all well-formed */
+	uint64_t	qid;		/* queue may have it under this id already; 0: no */
 };
 
 /* Append prefix and header to out (cap: DROPFILE_PREFIX + DROPFILE_HEADER_MAX at least). */

@@ -3,8 +3,8 @@
  * through the helper `drop` into spool/drop.
  *
  * The id is leased first.  When the connection is lost after the message was
- * sent, the same id is submitted again: queue takes it once.  Only when queue
- * stays away is the message dropped, which in that one case may deliver it twice.
+ * sent, the same id is submitted again: queue takes it once.  When queue stays
+ * away the message is dropped with that id, and queue looks whether it has it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -233,7 +233,7 @@ send_message(struct try *t)
 		handed = ask_again(t, last);
 		if (handed != REFUSED)
 			return handed;
-		/* It threw away the recipients too. */
+		/* It does not, and threw away the recipients too. */
 		t->offered = false;
 		if (!send_rcpts(t, &last))
 			return AWAY;
@@ -340,6 +340,7 @@ drop(struct try *t)
 		return EX_TEMPFAIL;
 	d.message_id = buf_slice_of(&t->message_id);
 	d.content_size = t->head.len + s->message.body_size;
+	d.qid = t->offered ? t->qid.n : 0;
 	buf_init(&envelope, DROPFILE_PREFIX + DROPFILE_HEADER_MAX);
 	if (!dropfile_print(&d, &envelope)) {
 		cli_say(s->cli, "too many recipients");

@@ -138,8 +138,9 @@ take_content(struct queue *q, uint64_t qid, const struct dropfile *d, int fd, st
 	return v;
 }
 
+/* *known: sendmail submitted it before, and it was taken in, though sendmail never heard of it. */
 static enum verdict
-take_in(struct queue *q, const char *name, uint64_t qid, const char **why)
+take_in(struct queue *q, const char *name, uint64_t qid, const char **why, bool *known)
 {
 	struct buf header, content;
 	struct dropfile d;
@@ -152,7 +153,11 @@ take_in(struct queue *q, const char *name, uint64_t qid, const char **why)
 	buf_init(&content, IPC_INLINE_MAX + 1024);
 	fd = dropfile_open(q->drop_dirfd, name, &header, &d);
 	*why = fd == -1 ? strerror(errno) : "";
-	if (fd != -1) {
+	*known = fd != -1 && d.qid != 0 && intake_known(q, d.qid);
+	if (*known) {
+		(void)close(fd);
+		v = OK;
+	} else if (fd != -1) {
 		r.received_usec = d.received_usec < r.arrival_usec ? d.received_usec : r.arrival_usec;
 		r.flags = d.body_8bit ? MESSAGE_8BIT : 0;
 		r.ret = d.ret;
@@ -179,6 +184,7 @@ take_claimed(struct queue *q, const char *name, uint64_t qid)
 {
 	struct taken *t;
 	const char *why;
+	bool known;
 
 	if (find_taken(q->drop, qid) != NULL)
 		return;
@@ -195,9 +201,12 @@ take_claimed(struct queue *q, const char *name, uint64_t qid)
 		return;
 	}
 	q->drop->taken = t;
-	switch (take_in(q, name, qid, &why)) {
+	switch (take_in(q, name, qid, &why, &known)) {
 	case OK:
-		return;
+		if (!known)
+			return;
+		(void)unlinkat(q->drop_dirfd, name, 0);
+		break;
 	case PERM:
 		set_aside(q, name, why);
 		break;

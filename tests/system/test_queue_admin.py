@@ -155,13 +155,14 @@ print(c.ask("queue_do", action=3)[1]["verdict"], c.ask("queue_trace", key="r@far
 
 # ---- the drop folder ----
 
-def drop(queue, name, content, rcpts=("r@far.test",), sender="me@here.test"):
+def drop(queue, name, content, rcpts=("r@far.test",), sender="me@here.test", qid=0):
     def put(s):
         s = s.encode() if isinstance(s, str) else s
         return len(s).to_bytes(4, "little") + s
     items = ipc.pack_list("rcpt", [{"addr": r, "hint": REMOTE} for r in rcpts])
     header = (len(content).to_bytes(8, "little") + int(time.time() * 1e6).to_bytes(8, "little") + os.getuid().to_bytes(4, "little") +
-              b"\0\0" + put(sender) + put("") + put("<d@here>") + put(items))
+              b"\0\0" + put(sender) + put("") + put("<d@here>") + put(items) +
+              (qid.to_bytes(8, "little") if qid else b""))
     path = f"{queue.dir}/spool/drop/{name}"
     with open(path + ".new", "wb") as f:
         f.write(b"PPDROP1\n" + len(header).to_bytes(4, "little") + header + content)
@@ -187,6 +188,20 @@ def test_drop_folder(queue):
     settled(queue)
     assert os.listdir(f"{queue.dir}/spool/drop") == ["BD" + "2" * 32 + "." + os.listdir(f"{queue.dir}/spool/drop")[0].split(".")[1]]
     assert queue.figures()["injected"] == 3
+
+
+def test_dropped_after_it_was_submitted(queue):
+    """sendmail got no answer and queue stayed away: it dropped what queue had already."""
+    smtpd = queue.smtpd()
+    verdict, qid = smtpd.submit(["r@far.test"])
+    assert verdict == OK
+    queue.kill()
+    drop(queue, "D" + "0" * 32, b"Subject: twice\r\n\r\nx\r\n", qid=qid)
+    drop(queue, "D" + "1" * 32, b"Subject: once\r\n\r\nx\r\n", qid=qid + 5000)
+    queue.start()
+    wait_until(lambda: not os.listdir(f"{queue.dir}/spool/drop"), 20, "an empty drop folder")
+    assert queue.figures()["queued"] == 2 and queue.balanced()
+    assert sorted(queue.export(m["qid"]).count(b"Subject: once") for m in queue.list()) == [0, 1]
 
 
 # ---- damage, full disks, crashes ----

@@ -3,10 +3,14 @@ import email
 import json
 import os
 import re
+import socket
 import subprocess
+import tempfile
+import threading
 
 import pytest
-from conftest import BIN, wait_until
+import ipc
+from conftest import BIN, SLOW, wait_until
 
 
 def sendmail(suite, *args, content="Subject: s\n\nbody\n", check=0, program="sendmail"):
@@ -196,3 +200,57 @@ def test_many_recipients(suite):
         to.add(m["Delivered-To"])
     assert len(ids) == 1 and len(to) == 1500
     assert suite.status()["ledger"]["difference"] == 0
+
+
+class HalfQueue:
+    """A queue-submit that answers as told, and loses its connection where it is told."""
+
+    def __init__(self, folder):
+        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.listener.bind(os.path.join(folder, "queue-submit"))
+        self.listener.listen(5)
+        self.listener.settimeout(30)
+        self.seen, self.files = [], []
+
+    def serve(self, verdicts):
+        """One connection for each; verdict None: it is lost after submit came."""
+        for verdict in verdicts:
+            conn, _ = self.listener.accept()
+            conn.send(ipc.pack("hello", version=1, program="queue"))
+            with conn:
+                while True:
+                    frame = conn.recv(ipc.FRAME_MAX)
+                    if not frame:
+                        break
+                    name, fields = ipc.unpack(frame)
+                    self.seen.append(name)
+                    if name == "submit_lease":
+                        conn.send(ipc.pack("submit_ids", first=80000, count=1))
+                    elif name == "submit_file_open":
+                        self.files.append(tempfile.TemporaryFile())
+                        socket.send_fds(conn, [ipc.pack("submit_file", qid=fields["qid"], verdict=0)], [self.files[-1].fileno()])
+                    elif name == "submit":
+                        if verdict is None:
+                            break
+                        one = verdict.pop(0)
+                        conn.send(ipc.pack("submit_result", qid=fields["qid"], verdict=one, text="" if one == 0 else "no such file"))
+
+
+@pytest.mark.parametrize("size,answers,submits", [
+    (1000, [None, [0]], 2), (200_000, [None, [0]], 2), (200_000, [None, [1, 0]], 3), (200_000, [None, None, [1, 0]], 4)])
+def test_answer_lost(tmp_path, size, answers, submits):
+    """Queue dies after it got a message: sendmail asks with the same id, and sends a large one again only if it is not there."""
+    conf = tmp_path / "pennypost.conf"
+    conf.write_text('hostname = "mail.example.test"\nrun-dir = "."\nspool-dir = "."\nlog-to = "stderr"\nuser-prefix = ""\n')
+    half = HalfQueue(str(tmp_path))
+    thread = threading.Thread(target=half.serve, args=([a and list(a) for a in answers],))
+    thread.start()
+    done = subprocess.run([os.path.join(BIN, "sendmail"), "-C", str(conf), "-fa@example.test", "b@example.test"],
+                          input=b"Subject: x\n\n" + b"y" * 79 * (size // 80) + b"\n", capture_output=True, timeout=60 * SLOW)
+    thread.join()
+    assert done.returncode == 0, done.stderr
+    assert half.seen.count("submit") == submits and half.seen.count("submit_lease") == 1
+    if size > 65536:
+        # Anew only after it was said that it is not there; the last one is whole.
+        assert half.seen.count("submit_file_open") == (2 if [1, 0] in answers else 1), half.seen
+        assert all(os.fstat(f.fileno()).st_size >= 79 * (size // 80) for f in half.files)

@@ -81,6 +81,32 @@ header_round_trip_and_cuts(void **unused)
 	buf_clear(&rcpts);
 }
 
+/* The id of an earlier submission comes last, and only if there is one. */
+static void
+header_with_an_id(void **unused)
+{
+	struct buf rcpts, text;
+	struct dropfile d, got;
+	size_t len;
+
+	(void)unused;
+	make(&d, &rcpts, 77);
+	d.qid = 0x123456789abcdef0;
+	buf_init(&text, 65536);
+	assert_true(dropfile_print(&d, &text));
+	len = dropfile_prefix(text.ptr);
+	assert_true(dropfile_parse(slice_sub(buf_slice_of(&text), DROPFILE_PREFIX, len), &got));
+	assert_int_equal(got.qid, d.qid);
+	assert_true(dropfile_parse(slice_sub(buf_slice_of(&text), DROPFILE_PREFIX, len - 8), &got));
+	assert_int_equal(got.qid, 0);
+	for (size_t cut = len - 7; cut < len; cut++)
+		check_row(cut, !dropfile_parse(slice_sub(buf_slice_of(&text), DROPFILE_PREFIX, cut), &got));
+	memset(text.ptr + text.len - 8, 0, 8);	/* none has one way to be written */
+	assert_false(dropfile_parse(slice_sub(buf_slice_of(&text), DROPFILE_PREFIX, len), &got));
+	buf_clear(&text);
+	buf_clear(&rcpts);
+}
+
 /* Text from any user of the machine: no control octet gets through (V3). */
 static void
 hostile_headers_are_refused(void **unused)
@@ -233,6 +259,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(header_round_trip_and_cuts),
+		cmocka_unit_test(header_with_an_id),
 		cmocka_unit_test(hostile_headers_are_refused),
 		cmocka_unit_test(content_is_crlf_lines),
 		cmocka_unit_test(written_read_and_claimed),
