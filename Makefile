@@ -34,6 +34,7 @@ ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--gc-sections -Wl,--as
 	  $(filter -fsanitize=%,$(HARDEN)) $(LDFLAGS)
 LIBS	= -lssl -lcrypto -levent_core -lconfuse -lseccomp -lcdb -lunistring
 LIBS_queue	= -ldb
+LIBS_imapd	= -lz
 LIBS_auth	= -ldb -lpam -lcrypt
 LIBS_relay	= -lunbound -lresolv
 LIBS_pennypost	= -ljansson -lcrypt

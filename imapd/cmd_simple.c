@@ -1,4 +1,4 @@
-/* The verbs of a few lines: CAPABILITY NOOP CHECK LOGOUT ENABLE ID NAMESPACE. */
+/* The verbs of a few lines: CAPABILITY NOOP CHECK LOGOUT ENABLE COMPRESS ID NAMESPACE. */
 #include "imap_cmd.h"
 
 /* RFC 3501 section 6.1.1. */
@@ -74,6 +74,22 @@ cmd_enable(struct imap_session *s, struct imap_in *in)
 	if ((bits & (ENABLED_CONDSTORE | ENABLED_QRESYNC)) != 0)
 		imap_condstore(s);
 	return imap_ok(s, "Enabled what there is");
+}
+
+/* RFC 4978: what follows the answer, either way, is compressed. */
+enum imap_step
+cmd_compress(struct imap_session *s, struct imap_in *in)
+{
+	struct slice how;
+
+	if (!imap_parse_space(in) || !imap_parse_atom(in, &how) || !imap_parse_end(in))
+		return imap_bad_args(s, in);
+	if (!slice_ieq(how, "DEFLATE"))
+		return imap_no(s, "[CANNOT] Unknown compression");
+	if (s->deflate)
+		return imap_no(s, "[COMPRESSIONACTIVE] Compressed already");
+	s->deflate = s->switching = true;
+	return imap_ok(s, "DEFLATE active");
 }
 
 /* RFC 2971.  What the client says of itself is read and forgotten. */

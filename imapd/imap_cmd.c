@@ -28,6 +28,7 @@ static const struct imap_cmd cmds[] = {
 	{ "FETCH",	 IN_SELECTED,	TELL_NO_EXPUNGE,	cmd_fetch },
 	{ "STORE",	 IN_SELECTED,	TELL_NO_EXPUNGE,	cmd_store },
 	{ "COPY",	 IN_SELECTED,	TELL_ALL,		cmd_copy },
+	{ "COMPRESS",	 IN_ANY,	TELL_NOTHING,		cmd_compress },	/* RFC 4978 */
 	{ "ENABLE",	 IN_ANY,	TELL_ALL,		cmd_enable },	/* RFC 5161 */
 	{ "GETMETADATA", IN_ANY,	TELL_ALL,		cmd_getmetadata },	/* RFC 5464 */
 	{ "SETMETADATA", IN_ANY,	TELL_ALL,		cmd_setmetadata },

@@ -32,6 +32,7 @@ enum imap_step cmd_append(struct imap_session *s, struct imap_in *in);
 enum imap_step cmd_capability(struct imap_session *s, struct imap_in *in);
 enum imap_step cmd_check(struct imap_session *s, struct imap_in *in);
 enum imap_step cmd_close(struct imap_session *s, struct imap_in *in);
+enum imap_step cmd_compress(struct imap_session *s, struct imap_in *in);
 enum imap_step cmd_copy(struct imap_session *s, struct imap_in *in);
 enum imap_step cmd_create(struct imap_session *s, struct imap_in *in);
 enum imap_step cmd_delete(struct imap_session *s, struct imap_in *in);

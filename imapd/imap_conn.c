@@ -6,6 +6,7 @@
 
 #include "conf.h"
 #include "conn.h"
+#include "imap_deflate.h"
 #include "imap_session.h"
 #include "log.h"
 #include "log_events.h"
@@ -31,6 +32,7 @@ struct imap_conn {
 	struct imap_user	*user;
 	struct conn		*conn;
 	struct imap_session	*session;
+	struct imap_deflate	*deflate;	/* NULL: not compressed */
 	struct event		*again;		/* goes on with a long command */
 	struct event		*timeout;	/* autologout */
 	bool			 waiting;	/* for drained() */
@@ -53,6 +55,7 @@ conn_drop(struct imap_conn *c)
 	event_free(c->again);
 	event_free(c->timeout);
 	imap_session_free(c->session);
+	imap_deflate_free(c->deflate);
 	conn_free(c->conn);
 	free(c);
 	user_process_ended(u->process);
@@ -67,6 +70,24 @@ touch(struct imap_conn *c)
 	(void)evtimer_add(c->timeout, &tv);
 }
 
+/* Give conn octets of the session's output, as they are or compressed. */
+static void
+write_out(struct imap_conn *c, struct slice out)
+{
+	size_t n = out.len;
+	struct buf packed;
+
+	buf_init(&packed, OUT_MAX);
+	if (c->deflate != NULL) {
+		(void)imap_deflate_put(c->deflate, out, &packed);
+		out = buf_slice_of(&packed);
+	}
+	(void)conn_write(c->conn, out);
+	c->out += out.len;
+	imap_session_taken(c->session, n);
+	buf_clear(&packed);
+}
+
 /* Give conn what it may have; true: all has been given. */
 static bool
 flush(struct imap_conn *c)
@@ -75,10 +96,7 @@ flush(struct imap_conn *c)
 	size_t pending = conn_pending(c->conn);
 
 	if (out.len > 0 && pending < OUT_AT_ONCE) {
-		out = slice_sub(out, 0, OUT_AT_ONCE - pending);
-		(void)conn_write(c->conn, out);
-		c->out += out.len;
-		imap_session_taken(c->session, out.len);
+		write_out(c, slice_sub(out, 0, OUT_AT_ONCE - pending));
 	}
 	return imap_session_output(c->session).len == 0;
 }
@@ -93,40 +111,89 @@ close_when_flushed(struct imap_conn *c, const char *why)
 		conn_close(c->conn);
 }
 
-/*
- * Go on as far as it goes, with data if there is any: until all of it is taken,
- * or output has to go first, or others must have their turn.
- */
+/* RFC 4978: the answer to COMPRESS goes out as it is, and nothing after it. */
 static void
-go_on(struct imap_conn *c, struct slice *data)
+start_deflate(struct imap_conn *c)
+{
+	write_out(c, imap_session_output(c->session));
+	c->deflate = imap_deflate_new();
+	if (c->deflate == NULL)
+		close_when_flushed(c, "No memory");
+}
+
+/*
+ * Go on as far as it goes, with data if there is any: until all of it is taken
+ * (true), or output has to go first, or others must have their turn, or what
+ * follows in data is compressed.
+ */
+static bool
+step(struct imap_conn *c, struct slice *data)
 {
 	const struct timeval now = { 0 };
 	bool flushed;
 
 	if (c->closing)
-		return;
+		return false;
 	for (;;) {
 		enum imap_want want = imap_session_step(c->session, data);
 
 		if (want == IMAP_WANT_CLOSE) {
 			close_when_flushed(c, "Logged out");
-			return;
+			return false;
+		}
+		if (want == IMAP_WANT_DEFLATE) {
+			start_deflate(c);
+			return !c->closing;
 		}
 		flushed = flush(c);
 		if (want == IMAP_WANT_INPUT && flushed)
-			break;
+			return true;
 		if (want == IMAP_WANT_AGAIN && flushed) {
 			conn_pause(c->conn);
 			(void)evtimer_add(c->again, &now);
-			return;
+			return false;
 		}
 		if (want != IMAP_WANT_DRAIN || !flushed || conn_pending(c->conn) >= OUT_AT_ONCE) {
 			conn_pause(c->conn);
 			c->waiting = true;
-			return;
+			return false;
 		}
 	}
-	conn_resume(c->conn);
+}
+
+/* Undo a piece, let the session take it, and so on; true: all of data is done with. */
+static bool
+step_deflated(struct imap_conn *c, struct slice *data)
+{
+	for (;;) {
+		struct slice plain = imap_deflate_plain(c->deflate);
+		size_t n = plain.len;
+		bool more = step(c, &plain);
+
+		imap_deflate_taken(c->deflate, n - plain.len);
+		if (!more)
+			return false;
+		if (!imap_deflate_more(c->deflate, data)) {
+			imap_session_bye(c->session, "Invalid compressed data");
+			close_when_flushed(c, "Invalid compressed data");
+			return false;
+		}
+		if (imap_deflate_plain(c->deflate).len == 0)
+			return true;
+	}
+}
+
+static void
+go_on(struct imap_conn *c, struct slice *data)
+{
+	bool done = false;
+
+	if (c->deflate == NULL)
+		done = step(c, data);
+	if (c->deflate != NULL)
+		done = step_deflated(c, data);
+	if (done)
+		conn_resume(c->conn);
 }
 
 static size_t

@@ -349,6 +349,10 @@ imap_session_step(struct imap_session *s, struct slice *data)
 		if (what == INPUT_MORE)
 			return IMAP_WANT_INPUT;
 		event(s, what);
+		if (s->switching && !s->closing) {
+			s->switching = false;
+			return IMAP_WANT_DEFLATE;
+		}
 	}
 	return IMAP_WANT_CLOSE;
 }

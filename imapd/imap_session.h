@@ -51,6 +51,7 @@ enum imap_want {
 	IMAP_WANT_AGAIN,	/* call again soon */
 	IMAP_WANT_DRAIN,	/* call again when the output has been written */
 	IMAP_WANT_CLOSE,	/* write the output, then close */
+	IMAP_WANT_DEFLATE,	/* write the output; from there on both sides send DEFLATE (RFC 4978) */
 };
 
 /* What the client has asked for with ENABLE. */
@@ -102,6 +103,8 @@ struct imap_session {
 	struct buf		 out;		/* to be written */
 	size_t			 out_at;	/* octets of out that have been taken */
 
+	bool			 deflate;	/* COMPRESS was done */
+	bool			 switching;	/* just now */
 	bool			 idle;		/* IDLE: tell changes at once */
 	bool			 missed;	/* and something was not told: too much waits to be written */
 	bool			 lost;		/* the selected folder was deleted by someone: BYE */

@@ -6,6 +6,7 @@ import signal
 import socket
 import threading
 import time
+import zlib
 
 import pytest
 
@@ -441,6 +442,76 @@ def test_many_messages(suite):
     s.ok("CLOSE")
     s.ok("DELETE Many")
     s.close()
+
+
+class Deflated:
+    """A socket's file, and the sending on it, after COMPRESS (RFC 4978)."""
+
+    def __init__(self, session):
+        self.sock, self.plain, self.more = session.sock, b"", session.file.read1
+        self.zip, self.unzip = zlib.compressobj(wbits=-15), zlib.decompressobj(wbits=-15)
+
+    def sendall(self, data):
+        self.sock.sendall(self.zip.compress(data) + self.zip.flush(zlib.Z_SYNC_FLUSH))
+
+    def fill(self):
+        packed = self.more(65536)
+        self.plain += self.unzip.decompress(packed)
+        return packed != b""
+
+    def readline(self):
+        while b"\n" not in self.plain and self.fill():
+            pass
+        line, _, self.plain = self.plain.partition(b"\n")
+        return line + b"\n"
+
+    def read(self, n):
+        while len(self.plain) < n and self.fill():
+            pass
+        data, self.plain = self.plain[:n], self.plain[n:]
+        return data
+
+    def close(self):
+        self.sock.close()
+
+
+def test_compressed(suite):
+    """COMPRESS=DEFLATE: everything as before, and smaller; what is no DEFLATE ends the session."""
+    s = Session(suite, "bob")
+    s.ok("CREATE Zip")
+    text = "Subject: big\r\n\r\n" + "the same line over and over\r\n" * 40000
+    s.ok(f"APPEND Zip {{{len(text)}+}}\r\n{text}")
+    assert s.command("COMPRESS LZMA").startswith("NO ")
+    # Pipelined: what comes behind the line is compressed already.
+    packer = zlib.compressobj(wbits=-15)
+    s.send(b"z COMPRESS DEFLATE\r\n" + packer.compress(b"n NOOP\r\n") + packer.flush(zlib.Z_SYNC_FLUSH))
+    assert s.file.readline() == b"z OK DEFLATE active\r\n"
+    s.sock = s.file = Deflated(s)
+    s.file.zip = packer
+    assert s.response() == "n OK Nothing done"
+    assert s.command("COMPRESS DEFLATE").startswith("NO [COMPRESSIONACTIVE]")
+    s.select("Zip")
+    got = []
+    s.ok("FETCH 1 BODY.PEEK[]", got)
+    assert text in got[0]
+    uid = s.append("Zip", "small")
+    s.send(b"i IDLE\r\n")
+    assert s.response() == "* 2 EXISTS" or s.response()
+    other = Session(suite, "bob")
+    other.select("Zip")
+    other.ok(f"UID STORE {uid} +FLAGS (\\Flagged)")
+    while "\\Flagged" not in s.response():
+        pass
+    s.send(b"DONE\r\n")
+    while not s.response().startswith("i OK"):
+        pass
+    s.ok("UNSELECT")
+    s.sock.sock.sendall(b"\xff" * 100)
+    assert s.file.readline().startswith(b"* BYE Invalid compressed data")
+    s.close()
+    other.ok("CLOSE")
+    other.ok("DELETE Zip")
+    other.close()
 
 
 def test_autologout(make_suite):
