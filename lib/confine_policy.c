@@ -117,7 +117,7 @@ const struct policy_rule policy_rules[] = {
 
 	/* Connections that exist. */
 	CALL(accept4, FRONT | PARENT | DATABASE),
-	CALL(shutdown, FRONT | PARENT | K(RELAY)),
+	CALL(shutdown, FRONT | PARENT | USER | K(RELAY)),	/* the peer still sends when we end */
 	CALL(getsockname, FRONT | PARENT), CALL(getpeername, FRONT | PARENT),
 	CALL(getsockopt, DATABASE | K(RELAY)),
 	SOCKOPT(SOL_SOCKET, ALL & ~K(AUTH_CRYPT)),
