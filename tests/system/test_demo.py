@@ -1,4 +1,5 @@
 """`make run`: what scripts/demo starts, and the lines that it prints, pasted."""
+import glob
 import os
 import re
 import shutil
@@ -56,11 +57,11 @@ def test_lines_to_try(demo):
     folder, text, _ = demo
     assert pasted(demo, "printf").strip() == ""
     mail = f"{folder}/demo/mail/example.test"
-    wait_until(lambda: os.listdir(f"{mail}/alice/Maildir/new"), 10, "the first mail")
+    wait_until(lambda: glob.glob(f"{mail}/alice/Maildir/new/*"), 10, "the first mail")
     assert "Subject: Hello" in pasted(demo, "curl .*imaps")
     assert "First mail." in pasted(demo, "curl .*pop3s")
     pasted(demo, "swaks")
-    wait_until(lambda: os.listdir(f"{mail}/bob/Maildir/new"), 10, "the mail of swaks")
+    wait_until(lambda: glob.glob(f"{mail}/bob/Maildir/new/*"), 10, "the mail of swaks")
     assert "is running" in pasted(demo, "build/bin/pennypost .*status")
     assert "Mail queue is empty" in pasted(demo, "build/bin/mailq")
     assert "mutt -e" in text and "Ctrl-C stops" in text
