@@ -21,6 +21,7 @@
 #include "listen.h"
 #include "log.h"
 
+#define LOG_AGAIN_MS	20	/* a log that had no room is tried again after */
 #define EX_CONFIG 78
 #define EX_OSERR 71
 #define FIRST_PASSED 3		/* sd_listen_fds(3) */
@@ -35,6 +36,7 @@ struct internal {
 	struct event		*signal[8];
 	size_t			 signal_n;
 	struct event		*watchdog;
+	struct event		*log;
 	int			 exit_code;
 	bool			 passed;	/* sockets came from whoever started us */
 };
@@ -594,13 +596,48 @@ watch_signals(struct daemon *d)
 	}
 }
 
+/* ---- the log, a turn at a time ---- */
+
+static void
+on_log(evutil_socket_t fd, short what, void *arg)
+{
+	const struct timeval again = { .tv_usec = LOG_AGAIN_MS * 1000 };
+	struct internal *in = ((struct daemon *)arg)->internal;
+
+	(void)fd;
+	(void)what;
+	if (!log_flush())
+		(void)event_add(in->log, &again);
+}
+
+/* It comes behind what this turn of the loop has still to do. */
+static void
+log_soon(void *arg)
+{
+	struct internal *in = ((struct daemon *)arg)->internal;
+
+	event_active(in->log, EV_TIMEOUT, 0);
+}
+
+void
+daemon_log_batch(struct daemon *d)
+{
+	struct internal *in = d->internal;
+
+	in->log = event_new(d->base, -1, 0, on_log, d);
+	if (in->log != NULL)
+		log_batch(log_soon, d);
+}
+
 int
 daemon_run(struct daemon *d)
 {
 	struct internal *in = d->internal;
 
 	watch_signals(d);
+	daemon_log_batch(d);
 	(void)event_base_dispatch(d->base);
+	log_batch(NULL, NULL);
 	return in->exit_code;
 }
 

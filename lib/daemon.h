@@ -110,6 +110,9 @@ void daemon_confine(struct daemon *d, struct confine *c);
 void daemon_ready(struct daemon *d);
 void daemon_status(struct daemon *d, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* Lines of the log go out at the end of each turn of the loop (log_batch()).  daemon_run() does it. */
+void daemon_log_batch(struct daemon *d);
+
 /* Run the loop of d->base until daemon_end(); returns the exit code. */
 int daemon_run(struct daemon *d);
 void daemon_end(struct daemon *d, int code);

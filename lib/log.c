@@ -2,6 +2,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,7 +25,29 @@ static struct {
 	char			host[64];	/* short host name */
 	uint64_t		dropped;	/* lines that found no room */
 	long			utc_offset;	/* seconds east of UTC when the log was set up */
+	pid_t			pid;		/* 0: to be asked for */
+	bool			fork_watched;	/* then pid can be kept */
+	struct buf		batch;		/* lines that wait for log_flush() */
+	void			(*soon)(void *ctx);	/* NULL: no batch is made */
+	void			*soon_ctx;
 } state = { .setup = { .tag = "pennypost", .program = "pennypost", .fd = 2 } };
+
+/* In a forked child: what waits is the parent's. */
+static void
+after_fork(void)
+{
+	state.pid = 0;
+	state.soon = NULL;
+	buf_reset(&state.batch);
+}
+
+static long
+own_pid(void)
+{
+	if (state.pid == 0 || !state.fork_watched)
+		state.pid = getpid();
+	return (long)state.pid;
+}
 
 void
 log_setup(const struct log_setup *setup)
@@ -34,6 +58,8 @@ log_setup(const struct log_setup *setup)
 	time_t now = time(NULL);
 	struct tm tm;
 
+	if (!state.fork_watched)
+		state.fork_watched = pthread_atfork(NULL, NULL, after_fork) == 0;
 	tzset();	/* the zone file is out of reach after confinement */
 	state.setup = *setup;
 	state.utc_offset = localtime_r(&now, &tm) == NULL ? 0 : tm.tm_gmtoff;
@@ -121,7 +147,7 @@ put_frame(struct buf *out, const char *program)
 	/* UTC if the zone file is out of reach; localtime_r reads it once, before confinement. */
 	if (localtime_r(&now, &tm) == NULL || strftime(stamp, sizeof(stamp), "%b %e %H:%M:%S", &tm) == 0)
 		stamp[0] = '\0';
-	(void)buf_fmt(out, "%s %s %s/%s[%ld]: ", stamp, state.host, state.setup.tag, program, (long)getpid());
+	(void)buf_fmt(out, "%s %s %s/%s[%ld]: ", stamp, state.host, state.setup.tag, program, own_pid());
 }
 
 static void
@@ -135,7 +161,7 @@ put_json_frame(struct buf *out, const char *program, const char *event)
 	if (gmtime_r(&now.tv_sec, &tm) == NULL || strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%S", &tm) == 0)
 		stamp[0] = '\0';
 	(void)buf_fmt(out, "{\"time\":\"%s.%06ldZ\",\"host\":\"%s\",\"program\":\"%s\",\"pid\":%ld,\"event\":\"%s\"",
-	    stamp, now.tv_nsec / 1000, state.host, program, (long)getpid(), event);
+	    stamp, now.tv_nsec / 1000, state.host, program, own_pid(), event);
 }
 
 /* A line that finds no room is counted, not waited for: the log must not stop the mail. */
@@ -169,6 +195,84 @@ write_datagram(const struct buf *line)
 	return ok;
 }
 
+/* ---- many lines at once ---- */
+
+static bool
+add_to_batch(const struct buf *line)
+{
+	if (state.batch.len + line->len > LOG_KEPT)
+		return false;
+	if (state.batch.len == 0)
+		state.soon(state.soon_ctx);
+	if (buf_slice(&state.batch, buf_slice_of(line)))
+		return true;
+	state.batch.full = false;	/* no memory: the earlier ones are there */
+	return false;
+}
+
+/* Whole lines from `from` on, as many as a pipe takes in one piece. */
+static size_t
+piece(size_t from)
+{
+	size_t most = state.batch.len - from, n;
+
+	if (most <= PIPE_BUF)
+		return most;
+	for (n = PIPE_BUF; n > 0 && state.batch.ptr[from + n - 1] != '\n'; n--)
+		continue;
+	return n == 0 ? most : n;
+}
+
+static void
+drop_batch(size_t from)
+{
+	for (; from < state.batch.len; from++)
+		state.dropped += state.batch.ptr[from] == '\n';
+	buf_reset(&state.batch);
+}
+
+bool
+log_flush(void)
+{
+	size_t at = 0;
+
+	while (at < state.batch.len) {
+		ssize_t n = write(state.setup.fd, state.batch.ptr + at, piece(at));
+
+		if (n > 0) {
+			at += (size_t)n;
+		} else if (errno == EAGAIN) {
+			buf_skip(&state.batch, at);
+			return false;
+		} else if (errno != EINTR) {
+			drop_batch(at);
+			return true;
+		}
+	}
+	buf_reset(&state.batch);
+	return true;
+}
+
+static void
+flush_at_exit(void)
+{
+	(void)log_flush();
+}
+
+void
+log_batch(void (*soon)(void *ctx), void *ctx)
+{
+	static bool at_exit;
+
+	(void)log_flush();
+	if (soon != NULL && !at_exit)
+		at_exit = atexit(flush_at_exit) == 0;
+	if (state.batch.cap == 0)
+		buf_init(&state.batch, LOG_KEPT);
+	state.soon = at_exit ? soon : NULL;
+	state.soon_ctx = ctx;
+}
+
 static bool
 write_line(struct buf *line)
 {
@@ -178,7 +282,7 @@ write_line(struct buf *line)
 		return write_datagram(line);
 	line->cap++;
 	(void)buf_char(line, '\n');
-	return write_out(line);
+	return state.soon == NULL ? write_out(line) : add_to_batch(line);
 }
 
 static void
@@ -227,6 +331,8 @@ say(enum log_level level, const char *fmt, va_list ap)
 		put_clean(&line, buf_slice_of(&text));
 	}
 	emit(&line);
+	if (level >= LOG_LEVEL_WARNING)
+		(void)log_flush();
 	buf_clear(&text);
 	buf_clear(&line);
 }

@@ -8,8 +8,8 @@
  *	Nov 23 16:47:27 host TAG/program[pid]: text		(log-format = text)
  *	{"time":..., "program":..., "pid":..., "event":..., ...}	(log-format = json)
  *
- * A line that cannot be written at once is dropped and counted, never waited
- * for; the count is logged when there is room again.
+ * A line that cannot be written (at once, or for too long: log_batch()) is dropped
+ * and counted, never waited for; the count is logged when there is room again.
  */
 #ifndef PP_LOG_H
 #define PP_LOG_H
@@ -46,6 +46,19 @@ void log_setup(const struct log_setup *setup);
  * cannot be opened, or is "stderr", it is syslog.  Non-blocking; -1: there is none either.
  */
 int log_open(const char *log_to, enum log_sink *sink);
+
+/*
+ * For a process with an event loop, and lines in plenty: they are collected, and
+ * soon(ctx) is called for the first of them, which shall have log_flush() called
+ * at the end of this turn of the loop.  Many lines then cost one write.  A
+ * warning or an error takes all before it along at once; so does exit().  Lines
+ * for which there is no room yet are kept for the next log_flush(), as far as
+ * LOG_KEPT goes.  A child that is forked writes its own lines at once, and none of
+ * its parent's.  soon NULL: every line at once again.
+ */
+#define LOG_KEPT	(256 * 1024)	/* octets */
+void log_batch(void (*soon)(void *ctx), void *ctx);
+bool log_flush(void);	/* false: some are left, try again in a moment */
 
 /*
  * Say that something happened that is no event of mail: start-up, a broken

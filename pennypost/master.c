@@ -24,6 +24,8 @@
 #include "folders.h"
 #include "log.h"
 
+#define LOG_PIPE_OCTETS	(1024 * 1024)	/* all that one may have without privilege */
+
 uint64_t
 master_msec(void)
 {
@@ -161,6 +163,7 @@ set_up(struct master *m)
 		(void)snprintf(why, sizeof(m->reload_text), "cannot set up: %s", strerror(errno));
 		return false;
 	}
+	(void)fcntl(m->log_pipe[1], F_SETPIPE_SZ, LOG_PIPE_OCTETS);	/* a burst of lines waits here */
 	if (!logger_start(m, why, sizeof(m->reload_text)))
 		return false;
 	if (dup2(m->log_pipe[1], 2) < 0)

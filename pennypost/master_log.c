@@ -90,6 +90,14 @@ put_lines(struct logger *l, bool last)
 {
 	struct slice rest = buf_slice_of(&l->in);
 
+	if (l->sink == LOG_SINK_LINES && l->copy_fd < 0) {	/* as they are, all at once */
+		size_t end = slice_rfind(rest, '\n');
+
+		if (end < rest.len) {
+			write_out(l->out_fd, rest.ptr, end + 1);
+			rest = slice_sub(rest, end + 1, rest.len);
+		}
+	}
 	while (rest.len > 0) {
 		size_t end = slice_find(rest, '\n');
 

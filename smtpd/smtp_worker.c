@@ -282,7 +282,9 @@ smtp_worker_run(const struct smtp_worker_start *start)
 	smtp_link_start(smtp_queue_link(w->server.queue));
 	smtp_link_start(smtp_auth_link(w->server.auth));
 	(void)IPC_CONN_SEND(w->parent, front_ready, &ready, -1);
+	daemon_log_batch(d);
 	(void)event_base_dispatch(d->base);
+	log_batch(NULL, NULL);
 	_exit(0);
 }
 

@@ -2,10 +2,12 @@
 #include "check.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "log.h"
@@ -208,12 +210,139 @@ opened(void **unused)
 	assert_int_equal(unlink(link) + unlink(file) + rmdir(dir), 0);
 }
 
+static int soon_n;
+
+static void
+on_soon(void *ctx)
+{
+	assert_ptr_equal(ctx, fds);
+	soon_n++;
+}
+
+/* What is in the pipe; lines are counted. */
+static size_t
+read_all(char *text, size_t size, size_t *lines)
+{
+	size_t len = 0;
+	ssize_t n;
+
+	while (len < size && (n = read(fds[0], text + len, size - len)) > 0)
+		len += (size_t)n;
+	*lines = 0;
+	for (size_t i = 0; i < len; i++)
+		*lines += text[i] == '\n';
+	return len;
+}
+
+static void
+open_batch(void)
+{
+	open_log(false);
+	assert_int_equal(fcntl(fds[0], F_SETFL, O_NONBLOCK), 0);
+	assert_int_equal(fcntl(fds[1], F_SETFL, O_NONBLOCK), 0);
+	soon_n = 0;
+	log_batch(on_soon, fds);
+}
+
+static void
+close_batch(void)
+{
+	log_batch(NULL, NULL);
+	(void)close(fds[0]);
+	(void)close(fds[1]);
+}
+
+/* Many lines, one write; a warning takes them along; a child writes its own alone, at once. */
+static void
+lines_in_a_batch(void **unused)
+{
+	static char text[300000];
+	size_t lines, len;
+	int status;
+	pid_t pid;
+
+	(void)unused;
+	open_batch();
+	for (int i = 0; i < 5; i++)
+		log_say(LOG_LEVEL_INFO, "line %d", i);
+	assert_int_equal(soon_n, 1);
+	assert_int_equal(read_all(text, sizeof(text), &lines), 0);
+	pid = fork();
+	if (pid == 0) {
+		log_say(LOG_LEVEL_INFO, "of the child");
+		exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	len = read_all(text, sizeof(text) - 1, &lines);
+	text[len] = '\0';
+	assert_true(lines == 1 && strstr(text, "]: of the child\n") != NULL);
+	assert_true(atoi(strchr(text, '[') + 1) == (int)pid);
+	assert_true(log_flush());
+	len = read_all(text, sizeof(text) - 1, &lines);
+	text[len] = '\0';
+	assert_int_equal(lines, 5);
+	assert_true(strstr(text, "line 0\n") < strstr(text, "line 4\n") && atoi(strchr(text, '[') + 1) == (int)getpid());
+	log_say(LOG_LEVEL_INFO, "before");
+	assert_int_equal(soon_n, 2);
+	log_say(LOG_LEVEL_WARNING, "now");
+	(void)read_all(text, sizeof(text), &lines);
+	assert_int_equal(lines, 2);
+	log_say(LOG_LEVEL_INFO, "the last");
+	close_batch();
+}
+
+/* A reader that is slow: lines wait, whole and in order, as far as there is room; the rest is counted. */
+static void
+batch_without_room(void **unused)
+{
+	static char text[2 * LOG_KEPT], all[2 * LOG_KEPT];
+	size_t lines, len = 0;
+	const char *at;
+
+	(void)unused;
+	open_batch();
+	assert_true(fcntl(fds[1], F_SETPIPE_SZ, 4096) >= 4096);
+	for (int i = 0; i < 5000; i++)
+		log_say(LOG_LEVEL_INFO, "number %d of many, and some words to fill the line", i);
+	assert_false(log_flush());
+	for (int turn = 0; turn < 1000 && len < sizeof(all) - 1; turn++) {
+		size_t n = read_all(text, sizeof(text), &lines);
+
+		assert_true(n == 0 || text[n - 1] == '\n');		/* never a part of a line */
+		if (len + n < sizeof(all))
+			memcpy(all + len, text, n);
+		len += n;
+		if (log_flush() && n == 0)
+			break;
+	}
+	all[len] = '\0';
+	assert_true(len > LOG_KEPT - 200 && len <= LOG_KEPT);
+	at = all;
+	for (int i = 0; (at = strstr(at, "]: number ")) != NULL; i++, at++)
+		assert_int_equal(atoi(at + 10), i);
+	log_say(LOG_LEVEL_INFO, "again");
+	assert_true(log_flush());
+	len = read_all(text, sizeof(text) - 1, &lines);
+	text[len] = '\0';
+	assert_true(lines == 2 && strstr(text, "log lines were dropped") != NULL && strstr(text, "]: again\n") != NULL);
+	(void)signal(SIGPIPE, SIG_IGN);
+	(void)close(fds[0]);		/* nobody reads any more: they are dropped, not kept for ever */
+	log_say(LOG_LEVEL_INFO, "to nobody");
+	assert_true(log_flush());
+	log_batch(NULL, NULL);
+	(void)close(fds[1]);
+	open_log(false);
+	log_say(LOG_LEVEL_INFO, "told");
+	assert_true(read(fds[0], text, sizeof(text)) > 0 && strstr(text, "1 log lines were dropped") != NULL);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(lines_of_smtpd), cmocka_unit_test(lines_of_queue), cmocka_unit_test(lines_of_login),
 		cmocka_unit_test(hostile_text), cmocka_unit_test(full_pipe),
+		cmocka_unit_test(lines_in_a_batch), cmocka_unit_test(batch_without_room),
 		cmocka_unit_test(datagrams), cmocka_unit_test(opened),
 	};
 
