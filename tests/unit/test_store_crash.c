@@ -44,7 +44,7 @@ struct scene {
 static struct store *
 child_store(struct scene *s)
 {
-	const struct store_options options = { .hostname = "h", .create = true, .quota = 1 << 20 };
+	const struct store_options options = { .hostname = "h", .create = true, .keep = true, .quota = 1 << 20 };
 	enum store_error error;
 
 	s->told->error = STORE_OK;

@@ -467,6 +467,7 @@ run(unsigned seed)
 	w.seed = seed;
 	w.next_id = 1;
 	fixture_open(&w.x, 0);
+	w.x.keep = true;		/* as deliver does */
 	w.other = fixture_store(&w.x);
 	for (size_t i = 0; i < VIEWS; i++)
 		session_open(&w, &w.session[i]);

@@ -182,7 +182,7 @@ session(struct disk *d, struct store *s, unsigned act)
 static void
 work(struct disk *d, unsigned seed, bool once)
 {
-	const struct store_options options = { .hostname = "host.example", .quota = 1 << 30, .create = true };
+	const struct store_options options = { .hostname = "host.example", .quota = 1 << 30, .create = true, .keep = true };
 	int root = open(d->mount, O_PATH | O_DIRECTORY | O_CLOEXEC), dir = store_dir(root, "mail/M", true);
 	enum store_error error;
 	struct store *s = dir < 0 ? NULL : store_open(dir, &options, &error);

@@ -57,9 +57,11 @@ complain(const char *what, enum store_error error)
 static void
 deliver_all(struct fixture *x, unsigned who, bool repeat)
 {
-	struct store *s = fixture_store(x);
 	unsigned seed = who + 7;
+	struct store *s;
 
+	x->keep = true;		/* as deliver does */
+	s = fixture_store(x);
 	for (unsigned n = 0; n < EACH; ) {
 		struct store_group *g = store_group_new(STORE_EACH);
 		unsigned many = 1 + next(&seed, 4), id = who * EACH + n;
