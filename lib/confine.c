@@ -123,6 +123,8 @@ put_paths(struct buf *out, const struct confine *c)
 	};
 	char link[64], target[4096];
 
+	if (policy_kinds[c->kind].everywhere)
+		(void)buf_text(out, "all /\n");
 	for (size_t i = 0; i < c->path_n; i++) {
 		ssize_t n;
 

@@ -34,15 +34,17 @@ enum confine_kind {
 	CONFINE_IMAP_USER,	/* one user's Maildir */
 	CONFINE_POP3_USER,
 	CONFINE_LOGGER,		/* copies lines to the log file */
+	CONFINE_MASTER,		/* starts all the others (any program), as root where the suite is */
 	CONFINE_KINDS
 };
 
 /*
- * The any-program kinds (DELIVER_PARENT, AUTH_PARENT, AUTH_PAM): a filter
+ * The any-program kinds (DELIVER_PARENT, AUTH_PARENT, AUTH_PAM, MASTER): a filter
  * stays for good, in all children and what they exec.  So these refuse only
  * what an ordinary program never needs (ptrace, bpf, mount, unshare, io_uring
  * ...), with EPERM; they may make connections.  They too reach no file but
  * those below `path`: give "/" with ACCESS_ALL where programs of users are run.
+ * MASTER has no Landlock: it is to reach every folder of the suite.
  *
  * no_new_privs holds for all of them: a set-uid program gains nothing.
  */

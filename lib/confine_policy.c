@@ -21,6 +21,11 @@
 #define CAPS_PAM	(CAP(CAP_SETUID) | CAP(CAP_SETGID) | CAP(CAP_KILL) | CAP(CAP_DAC_READ_SEARCH) | \
 			 CAP(CAP_DAC_OVERRIDE) | CAP(CAP_AUDIT_WRITE))
 
+/* Folders and maps of other accounts; daemons' uids and chroot; PAM; ports below 1024; giving the rest up
+ * (SETPCAP).  All that another kind keeps has to be here. */
+#define CAPS_MASTER	(CAPS_PARENT | CAPS_PAM | CAP(CAP_CHOWN) | CAP(CAP_FOWNER) | CAP(CAP_NET_BIND_SERVICE) | \
+			 CAP(CAP_SETPCAP))
+
 const struct policy_kind policy_kinds[CONFINE_KINDS] = {
 	[CONFINE_SMTPD]		 = { .name = "smtpd", .memory_mb = 2048 },
 	[CONFINE_SMTPD_PARENT]	 = { .name = "smtpd-parent" },
@@ -41,6 +46,8 @@ const struct policy_kind policy_kinds[CONFINE_KINDS] = {
 	[CONFINE_IMAP_USER]	 = { .name = "imap-user", .memory_mb = 4096, .quiet = true, .folder_root = true },
 	[CONFINE_POP3_USER]	 = { .name = "pop3-user", .memory_mb = 2048, .quiet = true, .folder_root = true },
 	[CONFINE_LOGGER]	 = { .name = "logger", .caps = CAP(CAP_SETGID), .memory_mb = 256 },
+	[CONFINE_MASTER]	 = { .name = "master", .caps = CAPS_MASTER, .network = true, .any_program = true,
+	    .everywhere = true },
 };
 
 #define K(kind)		(1u << CONFINE_##kind)

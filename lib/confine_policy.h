@@ -35,6 +35,7 @@ struct policy_kind {
 	bool		 any_program;	/* runs programs of others: refused calls are listed instead of
 					 * allowed ones, and give EPERM, not SIGSYS */
 	bool		 quiet;		/* many of them come and go: its sandbox line is for debugging */
+	bool		 everywhere;	/* reaches every file: no Landlock */
 	bool		 folder_root;	/* where there is no Landlock: the one folder in `path` becomes its root */
 };
 

@@ -20,6 +20,7 @@
 #include <unistd.h>
 #include <fcntl.h>
 
+#include "confine.h"
 #include "daemon.h"
 #include "folders.h"
 #include "log.h"
@@ -148,14 +149,11 @@ master_log_setup(const struct master *m)
 static bool
 set_up(struct master *m)
 {
+	const struct confine c = { .kind = CONFINE_MASTER, .uid = (uid_t)-1, .gid = (gid_t)-1 };
 	char *why = m->reload_text;
 
 	(void)prctl(PR_SET_CHILD_SUBREAPER, 1);
 	raise_limits();
-	if (!master_reduce_caps()) {
-		(void)snprintf(why, sizeof(m->reload_text), "cannot give up capabilities: %s", strerror(errno));
-		return false;
-	}
 	if (!sockets_open(m, &m->conf, why, sizeof(m->reload_text)))
 		return false;
 	if (!control_open(m) || !open_notify(m) || !open_signals(m) ||
@@ -169,6 +167,8 @@ set_up(struct master *m)
 	if (dup2(m->log_pipe[1], 2) < 0)
 		return false;
 	master_log_setup(m);
+	if (!confine_apply(&c, why, sizeof(m->reload_text)))
+		return false;
 	daemon_set_up(m);
 	log_say(LOG_LEVEL_INFO, "pennypost %s starts: %s", PP_VERSION, m->conf.file);
 	return true;

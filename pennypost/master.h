@@ -5,6 +5,8 @@
  * binds, forks, passes descriptors, sends signals and reads three things, the
  * configuration, notices of its own children and frames from root on its
  * control socket.  It never reads a byte from the network or of a user's.
+ * Before it starts the first daemon it gives up the capabilities and system
+ * calls that neither it nor any of them has a use for (CONFINE_MASTER).
  *
  * start_cmd.c		what is done before: folders, maps, the lock, into the background
  * master.c		the loop, and the end
@@ -12,7 +14,6 @@
  * master_daemon.c	one daemon: start, ready, died, back-off, end
  * master_sockets.c	all listening sockets
  * master_log.c		the logger process
- * master_caps.c	what it keeps of root's rights
  * master_control.c	the control socket
  * run_files.c		pid file, list of processes
  */
@@ -146,9 +147,6 @@ void master_write_conf(const struct master *m);	/* the copy of what is in force 
 void master_log_setup(const struct master *m);	/* the log borrows from m->conf */
 /* Something ended or became ready: go on with what the phase is about. */
 void master_go_on(struct master *m);
-
-/* master_caps.c: no_new_privs, and of root's capabilities only the useful ones. */
-bool master_reduce_caps(void);
 
 /* master_reload.c */
 bool master_begin_reload(struct master *m, const char **why);

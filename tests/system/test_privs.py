@@ -30,8 +30,19 @@ def kinds(processes):
 
 
 def test_every_process_is_there(suite, processes):
-    assert {"smtpd", "login", "broker", "queue", "deliver", "relay", "auth", "imap-user", "pop3-user"} <= kinds(processes)
+    assert {"master", "logger", "smtpd", "login", "broker", "queue", "deliver", "relay", "auth", "imap-user", "pop3-user"} <= kinds(processes)
     assert all(p["no_new_privs"] and p["seccomp"] == "2" for p in processes if p["sandbox"]), processes
+
+
+def test_the_master_gave_up_what_nobody_needs(processes):
+    master = next(p for p in processes if p["name"] == "master")
+    assert master["seccomp"] == "2" and master["no_new_privs"]
+    refused = {"ptrace", "process_vm_writev", "mount", "move_mount", "pivot_root", "unshare", "setns", "init_module", "finit_module", "bpf",
+               "keyctl", "perf_event_open", "userfaultfd", "io_uring_setup", "kexec_load", "reboot", "clock_settime", "open_by_handle_at"}
+    assert refused <= set(master["sandbox"]["refused"])
+    assert not {"sys_admin", "sys_ptrace", "sys_module", "net_admin", "net_raw", "sys_rawio", "mknod"} & set(master["cap_bounding"])
+    # What is refused there is refused in every process of the suite; the logger was there before.
+    assert {p["name"] for p in processes if int(p["seccomp_filters"]) < 2} <= {"master", "log"}
 
 
 @pytest.mark.skipif(not ROOT, reason="own uids need root")
