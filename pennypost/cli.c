@@ -40,10 +40,9 @@ cli_errno(const struct cli *c, const char *fmt, ...)
 int
 cli_usage(const struct cli *c, const char *usage)
 {
-	(void)c;
 	(void)fflush(stdout);
-	(void)fprintf(stderr, "usage: %s\n", usage);
-	return EX_USAGE;
+	(void)fprintf(c->help ? stdout : stderr, "usage: %s\n", usage);
+	return c->help ? EX_OK : EX_USAGE;
 }
 
 size_t

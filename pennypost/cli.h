@@ -21,6 +21,7 @@ struct cli {
 	const char	*conf_file;	/* -C, or the default */
 	bool		 conf_given;	/* by -C */
 	bool		 json;		/* --json */
+	bool		 help;		/* --help: usage is what was asked for */
 	struct conf	 conf;
 	bool		 loaded;	/* conf is filled */
 	bool		 in_force;	/* by what the suite runs by, since the file has mistakes */
@@ -30,7 +31,7 @@ struct cli {
 void cli_say(const struct cli *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* The same with strerror(errno) behind it. */
 void cli_errno(const struct cli *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* The same, then "usage: pennypost ..." of the command; returns EX_USAGE. */
+/* "usage: pennypost ..." of the command; returns EX_USAGE, or EX_OK where it was asked for. */
 int cli_usage(const struct cli *c, const char *usage);
 
 /* Load the configuration; says what is wrong and returns false if that fails (EX_CONFIG). */

@@ -276,7 +276,7 @@ cmd_explain(struct cli *c, int argc, char **argv)
 	int dirfd, rc;
 
 	if (!take_arguments(&x, argc, argv))
-		return EX_USAGE;
+		return c->help ? EX_OK : EX_USAGE;
 	dirfd = open(c->conf.map_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	x.routes = dirfd < 0 ? NULL : routes_open(dirfd);
 	if (x.routes == NULL || !routes_ready(x.routes)) {

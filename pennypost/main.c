@@ -24,29 +24,30 @@ struct command {
 	enum wants	 wants;
 	const char	*synopsis;
 	const char	*what;
+	bool		 tells;		/* without arguments it prints a usage of its own, which says more */
 };
 
 static int cmd_help(struct cli *c, int argc, char **argv);
 static int cmd_version(struct cli *c, int argc, char **argv);
 
 static const struct command commands[] = {
-	{ "init",     cmd_init,     NONE,      "[--domain D] [--hostname H] [--port-base P] DIR", "write a new, self-contained suite into DIR" },
-	{ "start",    cmd_start,    FILE_CONF, "[--foreground]", "start the daemons; returns when every port is listening" },
-	{ "stop",     cmd_stop,     RUNNING,   "", "end every process of this suite" },
-	{ "reload",   cmd_reload,   NONE,      "", "take over a changed configuration without dropping a session" },
-	{ "reopen-logs", cmd_reopen,   RUNNING,   "", "open the log file anew (after it was rotated)" },
-	{ "status",   cmd_status,   RUNNING,   "", "the daemons, and the books of the queue" },
-	{ "check",    cmd_check,    NONE,      "", "look for mistakes in the configuration and the maps" },
-	{ "user",     cmd_user,     FILE_CONF, "add|passwd|del|list|show ...", "mailboxes" },
-	{ "domain",   cmd_domain,   FILE_CONF, "add|del|list ...", "domains" },
-	{ "alias",    cmd_alias,    FILE_CONF, "add|del|list ...", "aliases; *@domain is the catch-all" },
-	{ "queue",    cmd_queue,    RUNNING,   "list|show|hold|release|retry|delete|export ...", "messages on their way" },
-	{ "trace",    cmd_trace,    RUNNING,   "ID|MESSAGE-ID|ADDRESS", "what became of a message" },
-	{ "explain",  cmd_explain,  FILE_CONF, "RCPT [--from S] [--ip A] [--auth U] [--size N]", "what would happen to a message, and by which rule" },
-	{ "privs",    cmd_privs,    RUNNING,   "", "what each running process may do, as the kernel says" },
-	{ "selftest", cmd_selftest, NONE,      "crash [--dir DIR] [--rounds N] [--seed S] [--wait SECONDS] [--keep]", "kill a scratch suite again and again, and look for lost mail" },
-	{ "version",  cmd_version,  NONE,      "", "print the version" },
-	{ "help",     cmd_help,     NONE,      "", "this text" },
+	{ "init",     cmd_init,     NONE,      "[--domain D] [--hostname H] [--port-base P] DIR", "write a new, self-contained suite into DIR", true },
+	{ "start",    cmd_start,    FILE_CONF, "[--foreground]", "start the daemons; returns when every port is listening", false },
+	{ "stop",     cmd_stop,     RUNNING,   "", "end every process of this suite", false },
+	{ "reload",   cmd_reload,   NONE,      "", "take over a changed configuration without dropping a session", false },
+	{ "reopen-logs", cmd_reopen,   RUNNING,   "", "open the log file anew (after it was rotated)", false },
+	{ "status",   cmd_status,   RUNNING,   "", "the daemons, and the books of the queue", false },
+	{ "check",    cmd_check,    NONE,      "", "look for mistakes in the configuration and the maps", false },
+	{ "user",     cmd_user,     FILE_CONF, "add|passwd|del|list|show ...", "mailboxes", true },
+	{ "domain",   cmd_domain,   FILE_CONF, "add|del|list ...", "domains", true },
+	{ "alias",    cmd_alias,    FILE_CONF, "add|del|list ...", "aliases; *@domain is the catch-all", true },
+	{ "queue",    cmd_queue,    RUNNING,   "list|show|hold|release|retry|delete|export ...", "messages on their way", true },
+	{ "trace",    cmd_trace,    RUNNING,   "ID|MESSAGE-ID|ADDRESS", "what became of a message", true },
+	{ "explain",  cmd_explain,  FILE_CONF, "RCPT [--from S] [--ip A] [--auth U] [--size N]", "what would happen to a message, and by which rule", true },
+	{ "privs",    cmd_privs,    RUNNING,   "", "what each running process may do, as the kernel says", false },
+	{ "selftest", cmd_selftest, NONE,      "crash [--dir DIR] [--rounds N] [--seed S] [--wait SECONDS] [--keep]", "kill a scratch suite again and again, and look for lost mail", true },
+	{ "version",  cmd_version,  NONE,      "", "print the version", false },
+	{ "help",     cmd_help,     NONE,      "", "this text", false },
 };
 
 static int
@@ -95,7 +96,7 @@ take_common(struct cli *c, int *argc, char **argv, const char **instead)
 		} else if (!words && strcmp(a, "--json") == 0) {
 			c->json = true;
 		} else if (!words && (strcmp(a, "--help") == 0 || strcmp(a, "-h") == 0)) {
-			*instead = "help";
+			c->help = true;
 		} else if (!words && (strcmp(a, "--version") == 0 || strcmp(a, "-V") == 0)) {
 			*instead = "version";
 		} else {
@@ -107,12 +108,24 @@ take_common(struct cli *c, int *argc, char **argv, const char **instead)
 	return true;
 }
 
+/* --help of a command. */
+static int
+help_on(struct cli *c, const struct command *m, char **argv)
+{
+	if (m->tells)
+		return m->run(c, 1, argv);
+	(void)printf("usage: pennypost %s%s%s\n%s\n", m->name, m->synopsis[0] == '\0' ? "" : " ", m->synopsis, m->what);
+	return EX_OK;
+}
+
 static int
 run_command(struct cli *c, const char *name, int argc, char **argv)
 {
 	for (size_t i = 0; i < LEN(commands); i++) {
 		if (strcmp(commands[i].name, name) != 0)
 			continue;
+		if (c->help)
+			return help_on(c, &commands[i], argv);
 		if ((commands[i].wants == FILE_CONF && !cli_load(c)) ||
 		    (commands[i].wants == RUNNING && !cli_load_running(c, false)))
 			return EX_CONFIG;
@@ -139,7 +152,7 @@ main(int argc, char **argv)
 		return EX_USAGE;
 	}
 	if (instead == NULL && argc < 2)
-		return cmd_help(&c, argc, argv), EX_USAGE;
+		return cmd_help(&c, argc, argv), c.help ? EX_OK : EX_USAGE;
 	rc = instead != NULL ? run_command(&c, instead, argc, argv) :
 	    run_command(&c, argv[1], argc - 1, argv + 1);
 	conf_clear(&c.conf);

@@ -14,7 +14,7 @@ import tempfile
 import time
 
 import pytest
-from conftest import BIN, SLOW, free_port_base, wait_until
+from conftest import BIN, SLOW, TOP, free_port_base, wait_until
 
 
 def alive(pid):
@@ -387,6 +387,28 @@ def checked(make_suite):
         os.chown(os.path.join(suite.dir, "nobodys"), 65534, 65534)
     with open(suite.conf) as f:
         return suite, f.read()
+
+
+def test_help_and_manual_agree(tmp_path):
+    """--help of each command is its usage, without a configuration; what it names is in pennypost(8), and nothing else."""
+    def help_of(*words):
+        done = subprocess.run([os.path.join(BIN, "pennypost"), "-C", str(tmp_path / "none"), *words, "--help"], capture_output=True, text=True)
+        assert done.returncode == 0 and done.stderr == "" and done.stdout.startswith("usage: pennypost "), (words, done)
+        return done.stdout
+    page = subprocess.run(["mandoc", "-Tascii", "-O", "width=200", os.path.join(TOP, "man", "8", "pennypost.8")], capture_output=True, text=True, check=True).stdout
+    page = re.sub(r".\x08", "", page)      # overstruck for bold
+    common = {"--help", "--version", "--json", "--"}
+    used = set()
+    for command in re.findall(r"^  ([a-z-]+)", help_of(), re.M):
+        text = help_of(command)
+        used |= set(re.findall(r"--[a-z-]+", text))
+        if command in ("help", "version"):
+            continue
+        assert re.search(rf"^ +{command}\b", page, re.M), command
+        for verb in re.findall(rf"pennypost {command} ([a-z|]+)", text):
+            for one in verb.split("|"):
+                assert re.search(rf"{command} (?:\w+ \| )*{one}\b", page), (command, one)
+    assert used - common == set(re.findall(r"(?<![\w-])--[a-z-]+", page)) - common
 
 
 def test_words_that_were_wrong(suite):
