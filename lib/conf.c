@@ -660,6 +660,13 @@ conf_load(struct conf *conf, const char *file, struct conf_problems *problems)
 }
 
 void
+conf_forget_text(struct conf *conf)
+{
+	free(conf->text);
+	conf->text = NULL;
+}
+
+void
 conf_clear(struct conf *conf)
 {
 	for (size_t i = 0; i < LEN(options); i++)

@@ -44,7 +44,7 @@ enum conf_tls { TLS_NEVER, TLS_MAY, TLS_STARTTLS, TLS_IMPLICIT };
 struct conf {
 	char	*file;			/* absolute path of the file itself */
 	char	*dir;			/* its folder, absolute */
-	char	*text;			/* what it said when it was read */
+	char	*text;			/* what it said when it was read; NULL: forgotten */
 
 	char	*hostname;		/* what we call ourselves in banners, EHLO and Received: */
 	char	*log_tag;		/* "pennypost" */
@@ -128,6 +128,8 @@ bool conf_load(struct conf *conf, const char *file, struct conf_problems *proble
 /* The same of an open file (-1: errno says why it is not open) that `file` is the name of. */
 bool conf_load_fd(struct conf *conf, const char *file, int fd, struct conf_problems *problems);
 void conf_clear(struct conf *conf);
+/* The master alone hands it on; in all others it would only take room. */
+void conf_forget_text(struct conf *conf);
 void conf_problems_clear(struct conf_problems *problems);
 
 /*

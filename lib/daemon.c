@@ -389,6 +389,7 @@ reload(struct daemon *d)
 		return false;
 	conf_clear(&d->conf);
 	d->conf = fresh;
+	conf_forget_text(&d->conf);
 	take_credentials(&d->conf);
 	open_log(d);
 	bind_missing(d);
@@ -421,6 +422,7 @@ daemon_start(struct daemon *d, const char *name, const char *account,
 	take_options(d, argc, argv);
 	if (!load_conf(d))
 		exit(EX_CONFIG);
+	conf_forget_text(&d->conf);
 	if (d->check_only)
 		exit(0);
 	/* Absolute from here on: the folder we were started in may be out of reach after the uid change. */
