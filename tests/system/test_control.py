@@ -411,6 +411,24 @@ def test_help_and_manual_agree(tmp_path):
     assert used - common == set(re.findall(r"(?<![\w-])--[a-z-]+", page)) - common
 
 
+def test_every_option_is_in_the_manual():
+    """pennypost.conf(5) has every option of lib/conf.c, no other, and the same defaults."""
+    with open(os.path.join(TOP, "man", "5", "pennypost.conf.5")) as f:
+        items = [item.split("\n.El")[0] for item in re.split(r"\n\.It Ic ", f.read())[1:]]
+    said = {}
+    for item in items:
+        default = re.search(r"Default: ([^\n]*)", item)
+        for name in re.findall(r"[a-z][a-z0-9-]+", item.split("\n")[0].split(" No ")[0]):
+            said[name] = default.group(1).rstrip(".") if default else None
+    with open(os.path.join(TOP, "lib", "conf.c")) as f:
+        options = re.findall(r'\{ "([a-z0-9-]+)",\s*KIND_(\w+),.*?,\s+(NULL|[A-Z_]+(?: "[^"]*")?|"[^"]*"), ', f.read())
+    assert {name for name, _, _ in options} == set(said)
+    for name, kind, preset in options:
+        if preset[0] == '"':
+            value = {"true": "yes", "false": "no"}.get(preset.strip('"'), preset.strip('"'))
+            assert said[name] == value + ("s" if kind == "SECONDS" and value.isdigit() and value != "0" else ""), name
+
+
 def test_words_that_were_wrong(suite):
     done = suite.run("domain", "del", "nope.test", check=False)
     assert done.returncode == 68 and "nope.test is none of our domains; 'pennypost domain list'" in done.stderr and "domain add" not in done.stderr
