@@ -78,7 +78,7 @@ keywords_load(struct keywords *k, int dir, bool *changed)
 			keywords_clear(k);
 		return STORE_OK;
 	}
-	if (st.st_ino == k->ino && st.st_mtim.tv_sec == k->mtime.tv_sec &&
+	if (st.st_ino == k->ino && st.st_size == k->size && st.st_mtim.tv_sec == k->mtime.tv_sec &&
 	    st.st_mtim.tv_nsec == k->mtime.tv_nsec)
 		return STORE_OK;
 	buf_init(&text, KEYWORDS_OCTETS);
@@ -93,6 +93,7 @@ keywords_load(struct keywords *k, int dir, bool *changed)
 	keywords_clear(k);
 	*k = fresh;
 	k->ino = st.st_ino;
+	k->size = st.st_size;
 	k->mtime = st.st_mtim;
 	*changed = true;
 	return STORE_OK;

@@ -107,6 +107,7 @@ void status_forget(struct store *s);
 struct keywords {
 	char		*name[STORE_KEYWORDS];	/* owned; NULL: free */
 	ino_t		 ino;		/* of the file read; 0: there was none */
+	off_t		 size;		/* a new one within the clock's tick may get the old one's ino, but is longer */
 	struct timespec	 mtime;
 };
 
