@@ -17,19 +17,25 @@ idle_line(struct imap_session *s, struct slice line)
 	return imap_ok(s, "Idle done");
 }
 
+void
+cmd_idle_begin(struct imap_session *s)
+{
+	s->idle = true;
+	s->run.end = idle_end;
+	s->run.line = idle_line;
+	if (s->folder != NULL)
+		(void)store_folder_watch(s->folder, true);
+}
+
 enum imap_step
 cmd_idle(struct imap_session *s, struct imap_in *in)
 {
 	if (!imap_parse_end(in))
 		return imap_bad_args(s, in);
 	imap_message_close(&s->message);
-	s->idle = true;
-	s->run.end = idle_end;
-	s->run.line = idle_line;
 	(void)buf_text(&s->out, "+ idling\r\n");
 	/* Watch first, then look: nothing can slip through between. */
-	if (s->folder != NULL)
-		(void)store_folder_watch(s->folder, true);
+	cmd_idle_begin(s);
 	imap_sync(s, true);
 	return STEP_INPUT;
 }

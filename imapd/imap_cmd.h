@@ -66,6 +66,9 @@ enum imap_step cmd_uid_expunge(struct imap_session *s, struct imap_in *in);
 enum imap_step cmd_unselect(struct imap_session *s, struct imap_in *in);
 enum imap_step cmd_unsubscribe(struct imap_session *s, struct imap_in *in);
 
+/* IDLE goes on: s->run has its tag. */
+void cmd_idle_begin(struct imap_session *s);
+
 /*
  * APPEND's messages come as literals while the line is being read: tell the
  * verb.  begin: args behind "APPEND", or (s->run.state is set) behind the message

@@ -1,11 +1,14 @@
 #include "imap_conn.h"
 
 #include <event2/event.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "conf.h"
 #include "conn.h"
+#include "daemon.h"
 #include "imap_deflate.h"
 #include "imap_session.h"
 #include "log.h"
@@ -15,6 +18,7 @@
 #define OUT_MAX		(512 * 1024)	/* octets it keeps while the client does not read */
 #define OUT_AT_ONCE	(128 * 1024)	/* octets given to it before it has to drain */
 #define POLL_S		3		/* looks at folders in IDLE where inotify is not to be had */
+#define PARK_S		1		/* looks whether all sessions may be parked */
 #define CLEAN_S		60		/* after the start: store_clean() */
 
 /* The user's process. */
@@ -24,6 +28,8 @@ struct imap_user {
 	struct store		*store;
 	struct event		*watch;		/* store_watch_fd(), or a timer in its place */
 	struct event		*clean;
+	struct event		*park;		/* looks whether all sessions only wait; NULL: they are not parked */
+	uint64_t		 touched_usec;	/* monotonic: something came or was told */
 	struct imap_conn	*first;		/* all connections */
 };
 
@@ -39,16 +45,16 @@ struct imap_conn {
 	bool			 closing;
 	uint64_t		 in, out;	/* octets, for the log */
 	const char		*why;		/* it ended; static */
+	uint32_t		 number;	/* of the session, for the parent */
+	uint64_t		 touched_usec;	/* monotonic: the client did something */
+	bool			 tls, parking;	/* it encrypts; the parent was asked to watch */
 	char			 name[33];	/* of the session, for the log */
+	char			 client[65];	/* its address */
 };
 
 static void
-conn_drop(struct imap_conn *c)
+conn_unlink(struct imap_conn *c)
 {
-	struct imap_user *u = c->user;
-
-	log_session_end("imap", slice_of(user_process_user(u->process)), slice_of(c->name),
-	    c->why == NULL ? "Connection closed" : c->why, c->in, c->out);
 	*c->at = c->next;
 	if (c->next != NULL)
 		c->next->at = c->at;
@@ -58,7 +64,17 @@ conn_drop(struct imap_conn *c)
 	imap_deflate_free(c->deflate);
 	conn_free(c->conn);
 	free(c);
-	user_process_ended(u->process);
+}
+
+static void
+conn_drop(struct imap_conn *c)
+{
+	struct user_process *process = c->user->process;
+
+	log_session_end("imap", slice_of(user_process_user(process)), slice_of(c->name),
+	    c->why == NULL ? "Connection closed" : c->why, c->in, c->out);
+	conn_unlink(c);
+	user_process_ended(process);
 }
 
 /* The client did something, or took something: it lives. */
@@ -67,6 +83,8 @@ touch(struct imap_conn *c)
 {
 	const struct timeval tv = { .tv_sec = (time_t)c->user->conf->imap_timeout_s };
 
+	c->touched_usec = c->user->touched_usec = now_mono_usec();
+	c->parking = false;
 	(void)evtimer_add(c->timeout, &tv);
 }
 
@@ -225,6 +243,7 @@ tell_changes(struct imap_conn *c)
 {
 	if (c->closing || !imap_session_changed(c->session))
 		return;
+	c->user->touched_usec = now_mono_usec();
 	if (c->session->closing)
 		close_when_flushed(c, "Mailbox was deleted");
 	else
@@ -286,6 +305,79 @@ static const struct conn_ops conn_ops = {
 	.drained = on_drained,
 	.ended = on_ended,
 };
+
+/* ---- parking ---- */
+
+static bool
+conn_parkable(const struct imap_conn *c)
+{
+	return !c->closing && !c->waiting && c->deflate == NULL && conn_pending(c->conn) == 0 && !conn_has_input(c->conn) &&
+	    imap_session_parkable(c->session);
+}
+
+/* Give it to the parent; false: it has something to do after all. */
+static bool
+conn_park(struct imap_conn *c)
+{
+	struct user_process *process = c->user->process;
+	uint64_t idle_s = (now_mono_usec() - c->touched_usec) / 1000000, timeout_s = c->user->conf->imap_timeout_s;
+	struct user_parked p = {
+		.number = c->number, .client_address = slice_of(c->client), .session = slice_of(c->name), .tls = c->tls,
+		.wake_s = idle_s < timeout_s ? (unsigned)(timeout_s - idle_s) : 1,
+		.octets_in = c->in, .octets_out = c->out,
+	};
+	struct buf state;
+	bool done = false;
+
+	buf_init(&state, USER_PARKED_MAX);
+	if (conn_parkable(c) && imap_session_park(c->session, &state) && (p.fd = conn_dup(c->conn)) != -1) {
+		p.state = buf_slice_of(&state);
+		conn_unlink(c);
+		/* Where that fails the parent has gone, and so does this process. */
+		done = user_process_park(process, &p);
+	} else
+		(void)flush(c);		/* what the last look has found */
+	buf_clear(&state);
+	return done;
+}
+
+static void
+user_watched(void *ctx, uint32_t number, bool fine)
+{
+	const struct imap_user *u = ctx;
+	struct imap_conn *c = u->first;
+
+	while (c != NULL && (c->number != number || !c->parking))
+		c = c->next;
+	if (c == NULL)
+		return;
+	c->parking = false;
+	if (fine)
+		(void)conn_park(c);
+}
+
+/* All of them or none: a process that has to stay saves nothing by parking some. */
+static void
+on_park(evutil_socket_t fd, short what, void *ctx)
+{
+	struct imap_user *u = ctx;
+	uint64_t idle_usec = (uint64_t)u->conf->user_process_idle_s * 1000000;
+
+	(void)fd;
+	(void)what;
+	if (u->first == NULL || now_mono_usec() - u->touched_usec < idle_usec)
+		return;
+	for (const struct imap_conn *c = u->first; c != NULL; c = c->next)
+		if (!conn_parkable(c) || c->parking)
+			return;
+	for (struct imap_conn *c = u->first, *next; c != NULL; c = next) {
+		next = c->next;
+		if (c->session->folder == NULL)
+			(void)conn_park(c);
+		else
+			c->parking = user_process_watch(u->process, c->number, store_folder_dir(c->session->folder));
+	}
+}
 
 /* ---- the process ---- */
 
@@ -350,6 +442,8 @@ user_close(void *ctx)
 		event_free(u->watch);
 	if (u->clean != NULL)
 		event_free(u->clean);
+	if (u->park != NULL)
+		event_free(u->park);
 	store_close(u->store);
 	free(u);
 }
@@ -366,13 +460,14 @@ static bool
 watch_start(struct imap_user *u)
 {
 	struct event_base *base = user_process_base(u->process);
-	const struct timeval poll = { .tv_sec = POLL_S }, clean = { .tv_sec = CLEAN_S };
+	const struct timeval poll = { .tv_sec = POLL_S }, clean = { .tv_sec = CLEAN_S }, park = { .tv_sec = PARK_S };
 	int fd = store_watch_fd(u->store);
 
 	u->watch = fd >= 0 ? event_new(base, fd, EV_READ | EV_PERSIST, on_watch, u) :
 	    event_new(base, -1, EV_PERSIST, on_poll, u);
 	u->clean = evtimer_new(base, on_clean, u);
-	return u->watch != NULL && u->clean != NULL && event_add(u->watch, fd >= 0 ? NULL : &poll) == 0 &&
+	u->park = event_new(base, -1, EV_PERSIST, on_park, u);
+	return u->watch != NULL && u->clean != NULL && u->park != NULL && event_add(u->park, &park) == 0 && event_add(u->watch, fd >= 0 ? NULL : &poll) == 0 &&
 	    evtimer_add(u->clean, &clean) == 0;
 }
 
@@ -401,22 +496,30 @@ user_open(struct user_process *process, int maildir_fd)
 	return NULL;
 }
 
-/* All that can fail, before the descriptor is taken over. */
-static struct imap_conn *
-conn_prepare(struct imap_user *u, const struct user_session *us)
+static struct imap_session *
+session_of(struct imap_user *u, const struct user_session *us, const char **bye)
 {
 	const struct imap_setup setup = {
 		.store = u->store,
 		.user = user_process_user(u->process),
 		.message_size = u->conf->message_size,
 	};
+
+	*bye = NULL;
+	return us->parked.len > 0 ? imap_session_unpark(&setup, us->parked, bye) : imap_session_new(&setup, us->greeting);
+}
+
+/* All that can fail, before the descriptor is taken over. */
+static struct imap_conn *
+conn_prepare(struct imap_user *u, const struct user_session *us, const char **bye)
+{
 	struct event_base *base = user_process_base(u->process);
 	struct imap_conn *c = calloc(1, sizeof(*c));
 
 	if (c == NULL)
 		return NULL;
 	c->user = u;
-	c->session = imap_session_new(&setup, us->greeting);
+	c->session = session_of(u, us, bye);
 	c->again = evtimer_new(base, on_again, c);
 	c->timeout = evtimer_new(base, on_timeout, c);
 	if (c->session != NULL && c->again != NULL && c->timeout != NULL)
@@ -430,15 +533,35 @@ conn_prepare(struct imap_user *u, const struct user_session *us)
 	return NULL;
 }
 
+/* A parked session that cannot go on: the client has to come again. */
+static void
+say_bye(const struct user_session *us, const char *bye)
+{
+	char text[128];
+
+	(void)snprintf(text, sizeof(text), "* BYE [UNAVAILABLE] %s\r\n", bye);
+	if (write(us->fd, text, strlen(text)) == -1)
+		log_say(LOG_LEVEL_DEBUG, "last words are not taken");
+}
+
 static bool
 user_session(void *ctx, const struct user_session *us)
 {
 	struct imap_user *u = ctx;
-	struct imap_conn *c = conn_prepare(u, us);
+	const char *bye = NULL;
+	struct imap_conn *c = conn_prepare(u, us, &bye);
 
-	if (c == NULL)
+	if (c == NULL) {
+		if (bye != NULL)
+			say_bye(us, bye);
 		return false;
+	}
 	(void)slice_text(slice_sub(us->session, 0, sizeof(c->name) - 1), c->name, sizeof(c->name));
+	(void)slice_text(slice_sub(us->client_address, 0, sizeof(c->client) - 1), c->client, sizeof(c->client));
+	c->number = us->number;
+	c->tls = us->tls;
+	c->in = us->octets_in;
+	c->out = us->octets_out;
 	c->next = u->first;
 	if (c->next != NULL)
 		c->next->at = &c->next;
@@ -451,7 +574,10 @@ user_session(void *ctx, const struct user_session *us)
 		return true;
 	}
 	touch(c);
-	(void)flush(c);
+	if (us->expired)
+		on_timeout(-1, 0, c);
+	else
+		(void)flush(c);
 	return true;
 }
 
@@ -474,6 +600,8 @@ const struct user_proto imap_user_proto = {
 	.kind = CONFINE_IMAP_USER,
 	.open = user_open,
 	.session = user_session,
+	.watched = user_watched,
+	.parked_bye = "* BYE [UNAVAILABLE] Server is shutting down\r\n",
 	.end = user_end,
 	.close = user_close,
 };

@@ -17,7 +17,7 @@ static const struct imap_input_limits limits = {
 };
 
 struct imap_session *
-imap_session_new(const struct imap_setup *setup, struct slice greeting)
+imap_session_alloc(const struct imap_setup *setup)
 {
 	struct imap_session *s = calloc(1, sizeof(*s));
 
@@ -30,6 +30,16 @@ imap_session_new(const struct imap_setup *setup, struct slice greeting)
 	imap_pool_init(&s->pool, IMAP_POOL_MAX);
 	buf_init(&s->reply, IMAP_REPLY_MAX);
 	buf_init(&s->out, IMAP_OUT_MAX);
+	return s;
+}
+
+struct imap_session *
+imap_session_new(const struct imap_setup *setup, struct slice greeting)
+{
+	struct imap_session *s = imap_session_alloc(setup);
+
+	if (s == NULL)
+		return NULL;
 	(void)buf_slice(&s->out, greeting);
 	(void)buf_text(&s->out, " OK [CAPABILITY ");
 	imap_put_capabilities(s, &s->out);

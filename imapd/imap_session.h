@@ -130,9 +130,24 @@ bool imap_session_changed(struct imap_session *s);
 /* End it; last words: "* BYE text", unless a response has been begun. */
 void imap_session_bye(struct imap_session *s, const char *text);
 
+/*
+ * imap_park.c: a session that waits, made small.  park appends all that
+ * imap_session_unpark() needs (IMAP_PARKED_MAX octets at most); false, with
+ * nothing appended: it has something to do or to remember that has no place in
+ * there.  unpark goes on in another process of the same user and tells what
+ * has changed meanwhile; NULL with *bye: what to tell the client.
+ */
+#define IMAP_PARKED_MAX 1200
+bool imap_session_parkable(const struct imap_session *s);
+bool imap_session_park(struct imap_session *s, struct buf *out);
+struct imap_session *imap_session_unpark(const struct imap_setup *setup, struct slice state, const char **bye);
+
 /* Output not taken yet, and taking of it. */
 struct slice imap_session_output(const struct imap_session *s);
 void imap_session_taken(struct imap_session *s, size_t n);
+
+/* A session that has said nothing yet. */
+struct imap_session *imap_session_alloc(const struct imap_setup *setup);
 
 /* ---- for the verbs ---- */
 
@@ -176,6 +191,12 @@ enum store_error imap_put_vanished(struct imap_session *s, uint64_t since, const
 
 /* imap_sync.c: tell what changed in the selected folder. */
 void imap_sync(struct imap_session *s, bool expunge);
+/*
+ * The folder was opened again: tell what changed since another view of it had
+ * these (with the UIDs below uidnext) and told all up to modseq.  False: the
+ * index does not remember; nothing was told.
+ */
+bool imap_sync_since(struct imap_session *s, uint32_t count, uint32_t uidnext, uint64_t modseq);
 /* "* 3 FETCH (FLAGS (...))", with UID and MODSEQ where they belong there; flags false: MODSEQ alone. */
 void imap_put_fetch_flags(struct imap_session *s, uint32_t seq, bool flags);
 /* "FLAGS (\Seen $Junk)" of a message. */

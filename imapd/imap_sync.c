@@ -220,6 +220,59 @@ imap_sync(struct imap_session *s, bool expunge)
 	free(y.vanished);
 }
 
+/* Messages below uidnext that are there no more, in descending order; each number counts those that are left below it. */
+static void
+tell_vanished(struct sync *y, const struct store_range *range, size_t n, uint32_t uidnext)
+{
+	uint32_t before = 0;
+
+	for (size_t i = 0; i < n; i++)
+		for (uint32_t uid = range[i].from; uid <= range[i].to && uid < uidnext; uid++)
+			before++;
+	for (size_t i = n; i-- > 0; )
+		for (uint32_t uid = range[i].to; uid >= range[i].from; uid--)
+			if (uid < uidnext)
+				tell_expunged(y, store_folder_seq(y->s->folder, uid) + --before, uid);
+}
+
+static uint64_t
+count_below(const struct store_range *range, size_t n, uint32_t uidnext)
+{
+	uint64_t count = 0;
+
+	for (size_t i = 0; i < n; i++)
+		if (range[i].from < uidnext)
+			count += (range[i].to < uidnext ? range[i].to : uidnext - 1) - range[i].from + UINT64_C(1);
+	return count;
+}
+
+bool
+imap_sync_since(struct imap_session *s, uint32_t count, uint32_t uidnext, uint64_t modseq)
+{
+	uint32_t below = store_folder_seq(s->folder, uidnext) - 1;
+	struct store_range *gone = NULL;
+	struct sync y = { .s = s };
+	bool exact = false;
+	size_t n = 0;
+
+	if (store_folder_vanished(s->folder, modseq, &gone, &n, &exact) != STORE_OK || !exact ||
+	    below + count_below(gone, n, uidnext) != count) {
+		free(gone);
+		return false;
+	}
+	tell_vanished(&y, gone, n, uidnext);
+	free(gone);
+	if (store_folder_count(s->folder) != below)
+		tell_added(&y, store_folder_count(s->folder), store_folder_recent(s->folder));
+	tell_keywords(&y);
+	for (uint32_t seq = 1; seq <= below; seq++)
+		if (store_folder_at(s->folder, seq)->modseq > modseq)
+			tell_flags(&y, seq);
+	put_collected(&y);
+	free(y.vanished);
+	return true;
+}
+
 /* ---- mod-sequences ---- */
 
 void

@@ -162,6 +162,7 @@ const struct policy_rule policy_rules[] = {
 	FCNTL(F_SETLK, FILES), FCNTL(F_SETLKW, FILES), FCNTL(F_GETLK, FILES),
 	FCNTL(F_ADD_SEALS, FILES | PARENT), FCNTL(F_GET_SEALS, FILES),
 	CALL(memfd_create, PARENT | K(QUEUE) | K(DELIVER)),	/* content handed on by descriptor; our own record */
+	CALL_IS(ioctl, K(LOGIN_PARENT), 1, FIONREAD),	/* of parked sessions: only its end to be read? */
 	CALL(inotify_init1, USER), CALL(inotify_add_watch, USER | K(QUEUE)), CALL(inotify_rm_watch, USER | K(QUEUE)),
 	/* qsort() asks how much memory there is. */
 	CALL(sysinfo, ALL & ~TIGHT),

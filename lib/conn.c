@@ -7,6 +7,7 @@
 #include "conn.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -438,6 +439,15 @@ bool
 conn_has_input(const struct conn *c)
 {
 	return c->in.len > 0;
+}
+
+int
+conn_dup(const struct conn *c)
+{
+	if (c->state != STATE_OPEN || c->ssl != NULL || c->tls_next != NULL || c->broken || c->eof ||
+	    c->in.len > 0 || c->out.len > 0 || c->rfd != c->wfd)
+		return -1;
+	return fcntl(c->rfd, F_DUPFD_CLOEXEC, 3);
 }
 
 /* ---- TLS ---- */

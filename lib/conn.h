@@ -99,6 +99,10 @@ bool conn_is_tls(const struct conn *c);
 const char *conn_tls_protocol(const struct conn *c);	/* "TLSv1.3"; NULL if none */
 const char *conn_tls_cipher(const struct conn *c, int *bits);
 
+/* A second descriptor of a plain connection (close-on-exec), for another process to go on with;
+ * -1 while there is output to be written or input that has not been taken. */
+int conn_dup(const struct conn *c);
+
 /* Is there input that has not been taken?  Inside input(): from earlier calls. */
 bool conn_has_input(const struct conn *c);
 

@@ -309,6 +309,28 @@ enum ipc_front_action { FRONT_DRAIN, FRONT_END, FRONT_BROKER, FRONT_RETIRE };
 #define IPC_USER_SESSIONS(F)	/* user's process to parent, at its start, after each user_session and when one ends */	\
 	F(u32,   count,       U32, "open now; 0: it may be told to end when idle long enough")	\
 	F(u32,   received,    U32, "user_session frames so far; a report older than the last frame sent is void")
+#define IPC_USER_WATCH(F)	/* user's process to parent: a session may be parked; carries the folder it is in */	\
+	F(u32,   number,      U32, "of the session in that process")
+#define IPC_USER_WATCHED(F)	/* answer */					\
+	F(u32,   number,      U32, "as given")					\
+	F(u8,    verdict,     2,   "OK: what changes in that folder from now on wakes it")
+#define IPC_USER_PARK(F)	/* user's process to parent: keep this session; carries its socket */	\
+	F(u32,   number,      U32, "as in user_watch")				\
+	F(slice, client_address, 64, "as in user_session")			\
+	F(slice, session,     32,  "the same")					\
+	F(u8,    tls,         1,   "the same")					\
+	F(u32,   wake_s,      U32, "wake it after so long, it is idle for too long then")	\
+	F(u64,   octets_in,   U64, "for the log, when it ends")		\
+	F(u64,   octets_out,  U64, "the same")					\
+	F(slice, state,       2000, "for the process that goes on with it, of the same user; nothing to the parent")
+#define IPC_USER_RESUME(F)	/* parent to user's process: go on; counts as a user_session; carries the socket */	\
+	F(slice, client_address, 64, "as in user_park")			\
+	F(slice, session,     32,  "the same")					\
+	F(u8,    tls,         1,   "the same")					\
+	F(u8,    expired,     1,   "wake_s is over")				\
+	F(u64,   octets_in,   U64, "as in user_park")				\
+	F(u64,   octets_out,  U64, "the same")					\
+	F(slice, state,       2000, "the same")
 #define IPC_USER_END(F)		/* parent to user's process: say BYE to all, then end */	\
 	F(u8,    unused,      0,   "")
 
@@ -408,6 +430,10 @@ enum ipc_daemon_state { DAEMON_STOPPED, DAEMON_STARTING, DAEMON_READY, DAEMON_ST
 	M(user_session,      0x0604, imapd,     imapd,    IPC_USER_SESSION)	\
 	M(user_sessions,     0x0605, imapd,     imapd,    IPC_USER_SESSIONS)	\
 	M(user_end,          0x0607, imapd,     imapd,    IPC_USER_END)		\
+	M(user_watch,        0x0609, imapd,     imapd,    IPC_USER_WATCH)	\
+	M(user_watched,      0x060a, imapd,     imapd,    IPC_USER_WATCHED)	\
+	M(user_park,         0x060b, imapd,     imapd,    IPC_USER_PARK)	\
+	M(user_resume,       0x060c, imapd,     imapd,    IPC_USER_RESUME)	\
 	M(master_do,         0x0701, pennypost, pennypost, IPC_MASTER_DO)	\
 	M(master_daemon,     0x0702, pennypost, pennypost, IPC_MASTER_DAEMON)	\
 	M(master_done,       0x0703, pennypost, pennypost, IPC_MASTER_DONE)	\

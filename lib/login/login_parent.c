@@ -156,7 +156,7 @@ end_if_done(struct login_parent *p)
 	for (unsigned i = 0; i < p->worker_n; i++)
 		if (p->worker[i].pid != -1)
 			return;
-	if (p->draining && p->users.n == 0)
+	if (p->draining && p->users.n == 0 && p->users.parking.n == 0)
 		daemon_end(p->daemon, 0);
 }
 
@@ -320,6 +320,7 @@ end_all(struct login_parent *p)
 	struct event *timer;
 
 	p->draining = p->ending = true;
+	login_parked_end(p);
 	if (!children_left(p))
 		return;
 	order_all(p, FRONT_END);
@@ -387,6 +388,7 @@ prepare(struct login_parent *p)
 	if (p->certificate_fd == -1 || p->key_fd == -1)
 		log_say(LOG_LEVEL_WARNING, "no tls-certificate and tls-key: nobody can log in");
 	login_users_init(&p->users, d, daemon_open_dir(d, d->conf.mail_root));
+	login_parked_init(p);
 	p->worker_n = worker_count(p);
 	p->limits = login_limits_new(p->worker_n, d->conf.login_sessions, d->conf.login_sessions_per_client);
 	p->sigchld = evsignal_new(d->base, SIGCHLD, on_sigchld, p);

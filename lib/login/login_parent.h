@@ -5,6 +5,7 @@
  *
  *	login_parent.c	starting; fronts and brokers; children that die; the end
  *	login_users.c	sessions that are to start: ticket, process, answer
+ *	login_parked.c	sessions that only wait, without a process
  *	user_process.c	the user's process itself
  */
 #ifndef PP_LOGIN_PARENT_H
@@ -36,11 +37,22 @@ struct login_worker {
 	uint64_t		 again_usec;	/* to be started then; 0: not waited for */
 };
 
+/* Who a user is and where the Maildir lies: ticket_mailbox as auth gave it; shared. */
+struct login_mailbox {
+	unsigned		 refs;
+	size_t			 len;
+	char			 frame[];
+};
+
 /* A user's process. */
 struct login_user {
 	LIST_ENTRY(login_user)	 entry;		/* of all that are alive */
 	struct login_parent	*parent;
 	char			 name[321];	/* canonical login */
+	struct login_mailbox	*mailbox;	/* one reference */
+	uid_t			 uid;		/* it runs as; (uid_t)-1: as we do */
+	gid_t			 gid;
+	bool			 parked;	/* it has parked sessions: idle for long enough, then */
 	pid_t			 pid;
 	struct ipc_conn		*conn;		/* NULL: told to end, or dead */
 	uint32_t		 sent;		/* user_session frames */
@@ -62,6 +74,15 @@ struct login_start {
 	uint64_t		 until_usec;	/* monotonic */
 };
 
+struct login_parked;
+struct login_parking {
+	TAILQ_HEAD(login_parked_list, login_parked) all;
+	unsigned		 n;		/* of all that are parked */
+	int			 inotify_fd;	/* -1: nothing is parked */
+	struct event		*changes;
+	void			*by_wd;		/* tsearch(3) tree of watches */
+};
+
 struct login_users {
 	void			*by_name;	/* tsearch(3) tree of those that take sessions */
 	LIST_HEAD(, login_user)	 all;
@@ -73,6 +94,7 @@ struct login_users {
 	uid_t			 vmail_uid;	/* of virtual users; (uid_t)-1: we are not root */
 	gid_t			 vmail_gid;
 	int			 mail_dirfd;
+	struct login_parking	 parking;
 };
 
 struct login_parent {
@@ -106,6 +128,25 @@ void login_users_tick(struct login_parent *p, uint64_t now_usec);
 /* All users' processes have to say bye and end. */
 void login_users_end(struct login_parent *p);
 void login_users_kill(struct login_parent *p);
+
+/* For login_parked.c: a session was sent to it; the process of that user, running or forked now (NULL: not now). */
+void login_user_sent(struct login_user *u);
+struct login_user *login_mailbox_process(struct login_parent *p, const struct login_mailbox *mailbox);
+struct login_mailbox *login_mailbox_ref(struct login_mailbox *m);
+void login_mailbox_free(struct login_mailbox *m);	/* gives one reference back; NULL is fine */
+struct slice login_mailbox_user(const struct login_mailbox *m);
+
+/* ---- login_parked.c ---- */
+
+void login_parked_init(struct login_parent *p);
+/* Frames user_watch and user_park; the descriptor is taken over when they are not malformed (false). */
+bool login_parked_watch(struct login_user *u, struct slice frame, int folder);
+bool login_parked_keep(struct login_user *u, struct slice frame, int fd);
+/* That process takes and parks nothing any more. */
+void login_parked_forget(struct login_user *u);
+void login_parked_tick(struct login_parent *p, uint64_t now_usec);
+/* All parked sessions are told and closed. */
+void login_parked_end(struct login_parent *p);
 
 /* "exit 1", "signal 31 (Bad system call)" */
 const char *login_death(int status, char *out, size_t size);

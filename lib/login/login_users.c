@@ -77,6 +77,7 @@ user_close(struct login_user *u)
 	if (u->conn == NULL)
 		return;
 	(void)tdelete(u, &p->users.by_name, by_name);
+	login_parked_forget(u);
 	ipc_conn_free(u->conn);
 	u->conn = NULL;
 	u->changed_usec = now_mono_usec();
@@ -107,26 +108,40 @@ is_idle(const struct login_user *u)
 }
 
 static bool
-user_frame(struct ipc_conn *c, void *ctx, struct slice frame, int passed)
+user_report(struct login_user *u, struct slice frame)
 {
-	struct login_user *u = ctx;
 	const struct login_parent *p = u->parent;
 	struct ipc_user_sessions m;
 
-	(void)c;
-	if (passed != -1) {
-		(void)close(passed);
-		return false;
-	}
 	if (!ipc_get_user_sessions(frame, &m) || m.received > u->sent || m.count > m.received)
 		return false;
 	u->received = m.received;
 	u->count = m.count;
 	u->changed_usec = now_mono_usec();
 	user_confirmed(u);
-	if (is_idle(u) && (p->draining || p->daemon->conf.user_process_idle_s == 0))
+	if (is_idle(u) && (p->draining || u->parked || p->daemon->conf.user_process_idle_s == 0))
 		user_close(u);
 	return true;
+}
+
+static bool
+user_frame(struct ipc_conn *c, void *ctx, struct slice frame, int passed)
+{
+	struct login_user *u = ctx;
+	uint16_t code = 0;
+	bool fine = false;
+
+	(void)c;
+	(void)ipc_code(frame, &code);
+	if (code == IPC_user_watch)
+		fine = login_parked_watch(u, frame, passed);
+	else if (code == IPC_user_park)
+		fine = login_parked_keep(u, frame, passed);
+	else if (passed == -1)
+		fine = user_report(u, frame);
+	if (!fine && passed != -1)
+		(void)close(passed);
+	return fine;
 }
 
 static void
@@ -167,23 +182,73 @@ uid_allowed(const struct login_users *users, const struct ipc_ticket_mailbox *m)
 	return m->uid != 0 && (m->uid == UINT32_MAX || (m->gid != 0 && m->gid != UINT32_MAX));
 }
 
+static struct login_mailbox *
+mailbox_new(const struct ipc_ticket_mailbox *m)
+{
+	struct login_mailbox *mailbox = NULL;
+	struct buf frame;
+
+	buf_init(&frame, IPC_FRAME_MAX);
+	if (ipc_put_ticket_mailbox(&frame, m) && (mailbox = malloc(sizeof(*mailbox) + frame.len)) != NULL) {
+		mailbox->refs = 1;
+		mailbox->len = frame.len;
+		memcpy(mailbox->frame, frame.ptr, frame.len);
+	}
+	buf_clear(&frame);
+	return mailbox;
+}
+
+struct login_mailbox *
+login_mailbox_ref(struct login_mailbox *m)
+{
+	m->refs++;
+	return m;
+}
+
+void
+login_mailbox_free(struct login_mailbox *m)
+{
+	if (m != NULL && --m->refs == 0)
+		free(m);
+}
+
+struct slice
+login_mailbox_user(const struct login_mailbox *m)
+{
+	struct ipc_ticket_mailbox t;
+
+	return ipc_get_ticket_mailbox(slice_make(m->frame, m->len), &t) ? t.user : slice_of("");
+}
+
+static void
+user_free(struct login_user *u)
+{
+	login_mailbox_free(u->mailbox);
+	free(u);
+}
+
 static struct login_user *
 user_fork(struct login_parent *p, const struct ipc_ticket_mailbox *m)
 {
 	struct login_user *u = calloc(1, sizeof(*u));
 	int fds[2];
 
-	if (u == NULL || !slice_text(m->user, u->name, sizeof(u->name)) || !ipc_pair(fds)) {
-		free(u);
+	if (u == NULL)
+		return NULL;
+	u->mailbox = mailbox_new(m);
+	if (u->mailbox == NULL || !slice_text(m->user, u->name, sizeof(u->name)) || !ipc_pair(fds)) {
+		user_free(u);
 		return NULL;
 	}
+	u->uid = p->users.vmail_uid == (uid_t)-1 || m->uid == UINT32_MAX ? p->users.vmail_uid : m->uid;
+	u->gid = u->uid == p->users.vmail_uid ? p->users.vmail_gid : m->gid;
 	u->pid = login_fork();
 	if (u->pid == 0)
 		run_child(p, m, fds[1]);
 	(void)close(fds[1]);
 	if (u->pid == -1) {
 		(void)close(fds[0]);
-		free(u);
+		user_free(u);
 		return NULL;
 	}
 	u->parent = p;
@@ -236,6 +301,22 @@ user_find(struct login_parent *p, const struct ipc_ticket_mailbox *m)
 	return user_fork(p, m);
 }
 
+void
+login_user_sent(struct login_user *u)
+{
+	u->sent++;
+	u->parked = false;
+	u->changed_usec = now_mono_usec();
+}
+
+struct login_user *
+login_mailbox_process(struct login_parent *p, const struct login_mailbox *mailbox)
+{
+	struct ipc_ticket_mailbox m;
+
+	return ipc_get_ticket_mailbox(slice_make(mailbox->frame, mailbox->len), &m) ? user_find(p, &m) : NULL;
+}
+
 /* Hand the session to the user's process; false if that cannot be done now. */
 static bool
 give_session(struct login_parent *p, struct login_start *s, const struct ipc_ticket_mailbox *mailbox)
@@ -255,8 +336,7 @@ give_session(struct login_parent *p, struct login_start *s, const struct ipc_tic
 		(void)close(fds[0]);
 		return false;
 	}
-	u->sent++;
-	u->changed_usec = now_mono_usec();
+	login_user_sent(u);
 	s->user = u;
 	s->number = u->sent;
 	s->front_fd = fds[0];
@@ -427,7 +507,7 @@ login_users_died(struct login_parent *p, pid_t pid, int status)
 	user_close(u);
 	LIST_REMOVE(u, entry);
 	p->users.n--;
-	free(u);
+	user_free(u);
 	return true;
 }
 
@@ -451,6 +531,7 @@ login_users_tick(struct login_parent *p, uint64_t now_usec)
 		else if ((u->conn == NULL || u->received != u->sent) && now_usec - u->changed_usec >= HUNG_USEC)
 			(void)kill(u->pid, SIGKILL);
 	}
+	login_parked_tick(p, now_usec);		/* may start processes, later than now_usec */
 }
 
 void

@@ -63,6 +63,18 @@ user_process_sessions(const struct user_process *u)
 	return u->count;
 }
 
+bool
+user_process_watch(struct user_process *u, uint32_t number, int folder)
+{
+	const struct ipc_user_watch m = { .number = number };
+	int fd;
+
+	if (u->parent == NULL || u->ending)
+		return false;
+	fd = fcntl(folder, F_DUPFD_CLOEXEC, 3);
+	return fd != -1 && IPC_CONN_SEND(u->parent, user_watch, &m, fd);
+}
+
 static void
 report(struct user_process *u)
 {
@@ -87,6 +99,25 @@ user_process_ended(struct user_process *u)
 	end_if_done(u);
 }
 
+bool
+user_process_park(struct user_process *u, const struct user_parked *parked)
+{
+	const struct ipc_user_park m = {
+		.number = parked->number, .client_address = parked->client_address, .session = parked->session,
+		.tls = parked->tls, .wake_s = parked->wake_s, .octets_in = parked->octets_in,
+		.octets_out = parked->octets_out, .state = parked->state,
+	};
+
+	if (u->parent == NULL || u->ending) {
+		(void)close(parked->fd);
+		return false;
+	}
+	if (!IPC_CONN_SEND(u->parent, user_park, &m, parked->fd))
+		return false;
+	user_process_ended(u);
+	return true;
+}
+
 /* ---- the parent's frames ---- */
 
 static void
@@ -103,6 +134,19 @@ end_all(struct user_process *u)
 	end_if_done(u);
 }
 
+static void
+take(struct user_process *u, struct user_session *s)
+{
+	u->received++;
+	u->count++;
+	s->number = u->received;
+	if (u->ending || !u->proto->session(u->ctx, s)) {
+		(void)close(s->fd);
+		u->count--;
+	}
+	report(u);
+}
+
 static bool
 take_session(struct user_process *u, struct slice frame, int passed)
 {
@@ -113,13 +157,44 @@ take_session(struct user_process *u, struct slice frame, int passed)
 		return false;
 	s = (struct user_session){ .fd = passed, .greeting = m.greeting, .client_address = m.client_address,
 		.session = m.session, .tls = m.tls != 0 };
-	u->received++;
-	u->count++;
-	if (u->ending || !u->proto->session(u->ctx, &s)) {
-		(void)close(passed);
-		u->count--;
-	}
-	report(u);
+	take(u, &s);
+	return true;
+}
+
+static bool
+take_resume(struct user_process *u, struct slice frame, int passed)
+{
+	struct ipc_user_resume m;
+	struct user_session s;
+
+	if (passed == -1 || !ipc_get_user_resume(frame, &m) || m.state.len == 0)
+		return false;
+	s = (struct user_session){ .fd = passed, .client_address = m.client_address, .session = m.session,
+		.tls = m.tls != 0, .parked = m.state, .expired = m.expired != 0,
+		.octets_in = m.octets_in, .octets_out = m.octets_out };
+	take(u, &s);
+	return true;
+}
+
+static bool
+take_watched(struct user_process *u, struct slice frame)
+{
+	struct ipc_user_watched m;
+
+	if (u->proto->watched == NULL || !ipc_get_user_watched(frame, &m))
+		return false;
+	u->proto->watched(u->ctx, m.number, m.verdict == OK);
+	return true;
+}
+
+static bool
+take_end(struct user_process *u, struct slice frame)
+{
+	struct ipc_user_end m;
+
+	if (!ipc_get_user_end(frame, &m))
+		return false;
+	end_all(u);
 	return true;
 }
 
@@ -127,19 +202,22 @@ static bool
 parent_frame(struct ipc_conn *c, void *ctx, struct slice frame, int passed)
 {
 	struct user_process *u = ctx;
-	struct ipc_user_end end;
 	uint16_t code = 0;
+	bool fine = false;
 
 	(void)c;
 	(void)ipc_code(frame, &code);
-	if (code == IPC_user_session && take_session(u, frame, passed))
-		return true;
-	if (passed != -1 && code != IPC_user_session)
+	if (code == IPC_user_session)
+		fine = take_session(u, frame, passed);
+	else if (code == IPC_user_resume)
+		fine = take_resume(u, frame, passed);
+	else if (passed == -1 && code == IPC_user_watched)
+		fine = take_watched(u, frame);
+	else if (passed == -1 && code == IPC_user_end)
+		fine = take_end(u, frame);
+	if (!fine && passed != -1)
 		(void)close(passed);
-	if (code != IPC_user_end || passed != -1 || !ipc_get_user_end(frame, &end))
-		return false;
-	end_all(u);
-	return true;
+	return fine;
 }
 
 /* It closes when this process has nothing to do; with sessions open it is dead. */

@@ -31,7 +31,23 @@ struct user_session {
 	struct slice	 client_address;
 	struct slice	 session;	/* for the log */
 	bool		 tls;
+	uint32_t	 number;	/* among the sessions of this process; for user_process_watch() */
+	struct slice	 parked;	/* what user_process_park() was given; empty: a new login */
+	bool		 expired;	/* parked for wake_s and nothing happened */
+	uint64_t	 octets_in, octets_out;	/* before it was parked */
 };
+
+/* A session that has nothing to do, to be kept by the parent: see user_process_park(). */
+struct user_parked {
+	uint32_t	 number;	/* of the session */
+	int		 fd;		/* its socket, duplicated; taken over */
+	struct slice	 client_address, session;	/* as they came */
+	bool		 tls;
+	unsigned	 wake_s;
+	uint64_t	 octets_in, octets_out;	/* for the log */
+	struct slice	 state;		/* at most USER_PARKED_MAX octets */
+};
+#define USER_PARKED_MAX	2000
 
 /* What a protocol does in the user's process. */
 struct user_proto {
@@ -51,6 +67,14 @@ struct user_proto {
 	 * False: not taken; fd is closed by the caller.
 	 */
 	bool	(*session)(void *ctx, const struct user_session *s);
+	/*
+	 * The answer to user_process_watch(): the parent watches the folder, so look
+	 * whether something has changed until now and then user_process_park() the
+	 * session, or not.  NULL: no sessions of this protocol are parked.
+	 */
+	void	(*watched)(void *ctx, uint32_t number, bool fine);
+	/* What a parked session is told when the daemon ends: "* BYE ..." CRLF. */
+	const char	*parked_bye;
 	/* The daemon ends: BYE to all sessions, close them, user_process_ended() for each. */
 	void	(*end)(void *ctx);
 	/* The last session is over and the process ends now; may be NULL. */
@@ -59,6 +83,19 @@ struct user_proto {
 
 /* One session is over (its descriptor is closed or about to be). */
 void user_process_ended(struct user_process *u);
+
+/*
+ * Parking: a session that only waits is given to the parent, which keeps its
+ * socket and a few octets of state, so that this process may end.  When input
+ * comes, or the watched folder changes, or wake_s is over, the session comes
+ * back to session(), in this process or in another one of the same user.
+ *	user_process_watch(u, number, folder)	ask; proto->watched() follows
+ *	user_process_park(u, &parked)		it counts as ended
+ * Without a folder to be watched (none is selected) the first step is left out.
+ * False: not now; nothing has happened.
+ */
+bool user_process_watch(struct user_process *u, uint32_t number, int folder);
+bool user_process_park(struct user_process *u, const struct user_parked *parked);
 
 struct event_base *user_process_base(const struct user_process *u);
 const struct conf *user_process_conf(const struct user_process *u);

@@ -416,6 +416,8 @@ void store_content_close(struct store_content *c);	/* also of a zeroed one */
  */
 int store_watch_fd(struct store *s);
 bool store_folder_watch(struct store_folder *f, bool on);
+/* The folder's directory (it holds new/ and cur/), for another process to watch; the store's. */
+int store_folder_dir(const struct store_folder *f);
 void store_watch_read(struct store *s, void (*changed)(struct store_folder *f, void *ctx), void *ctx);
 
 /* ---- new messages: delivery, APPEND, COPY ---- */

@@ -60,6 +60,12 @@ store_folder_watch(struct store_folder *f, bool on)
 	return true;
 }
 
+int
+store_folder_dir(const struct store_folder *f)
+{
+	return f->box.dir;
+}
+
 static void
 tell(struct store *s, int watch, void (*changed)(struct store_folder *f, void *ctx), void *ctx)
 {
