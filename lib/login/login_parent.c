@@ -263,6 +263,7 @@ on_tick(int fd, short what, void *arg)
 	}
 	if (p->draining && now >= p->drain_until_usec)
 		daemon_end(p->daemon, 0);
+	end_if_done(p);		/* the last parked session may have ended */
 }
 
 /* Nothing new; sessions go on for a while. */

@@ -395,7 +395,7 @@ login_parked_init(struct login_parent *p)
 
 	TAILQ_INIT(&all->all);
 	all->inotify_fd = -1;
-	if (p->user_proto->watched == NULL || p->connection != -1)
+	if (p->user_proto->watched == NULL || p->connection.rfd != -1)
 		return;
 	all->inotify_fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
 	if (all->inotify_fd == -1) {
