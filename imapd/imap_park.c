@@ -18,8 +18,8 @@ struct parked {
 bool
 imap_session_parkable(const struct imap_session *s)
 {
-	if (s->closing || s->lost || s->missed || s->deflate || s->switching || imap_session_output(s).len > 0 || imap_input_begun(&s->input) ||
-	    imap_input_skipping(&s->input) || (s->enabled & ~(unsigned)ENABLED_KNOWN) != 0 || s->saved.n != 0)
+	if (s->closing || s->lost || s->missed || s->deflate || s->switching || imap_session_output(s).len > 0 ||
+	    imap_input_begun(&s->input) || imap_input_skipping(&s->input) || (s->enabled & ~(unsigned)ENABLED_KNOWN) != 0 || s->saved.n != 0)
 		return false;
 	/* Without IDLE a change of the folder could not be told when it happens, nor when it wakes up. */
 	return s->idle || (s->run.cmd == NULL && s->folder == NULL);
