@@ -114,6 +114,12 @@ check:
 	@scripts/setup $(B) test
 	@/usr/bin/python3 tests/check.py
 
+# IMAP beside Dovecot (dovecot-imapd, as root): BENCH="rows and options".
+bench-imap: all
+	@mkdir -p $(B)/bench
+	@$(CC) $(ALL_CFLAGS) -o $(B)/bench/imap_load bench/imap_load.c -lssl -lcrypto
+	@bench/imap.py --build $(B) $(BENCH)
+
 check-clients:
 	@scripts/setup $(B) test clients
 	@/usr/bin/python3 -m pytest -q -rs -p no:cacheprovider tests/clients
