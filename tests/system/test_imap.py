@@ -444,6 +444,58 @@ def test_many_messages(suite):
     s.close()
 
 
+def resync(s, validity, modseq):
+    """SELECT with what was known: (UIDs that vanished, {uid: flags} of what changed)."""
+    got, gone, changed = [], set(), {}
+    s.ok(f"SELECT Sync (QRESYNC ({validity} {modseq}))", got)
+    for line in got:
+        if m := re.match(r"\* VANISHED \(EARLIER\) (\S+)$", line):
+            for part in m.group(1).split(","):
+                first, _, last = part.partition(":")
+                gone |= set(range(int(first), int(last or first) + 1))
+        elif m := re.match(r"\* \d+ FETCH \(UID (\d+) FLAGS \((.*)\) MODSEQ \(\d+\)\)$", line):
+            changed[int(m.group(1))] = frozenset(m.group(2).split()) - {"\\Recent"}
+    return gone, changed
+
+
+def test_resync(suite):
+    """RFC 7162: a client that comes back hears just what changed, kill -9 in between or not."""
+    s = Session(suite, "bob")
+    s.ok("CREATE Sync")
+    for i in range(6):
+        s.append("Sync", f"m{i}")
+    s.ok("ENABLE QRESYNC")
+    got = []
+    s.ok("SELECT Sync (CONDSTORE)", got)
+    text = " ".join(got)
+    validity, modseq = (int(re.search(word + r" (\d+)", text).group(1)) for word in ("UIDVALIDITY", "HIGHESTMODSEQ"))
+    s.close()
+    for killed in (False, True):
+        s = Session(suite, "bob")
+        s.select("Sync")
+        first = 4 if killed else 1
+        s.ok(f"UID STORE {first} +FLAGS.SILENT (\\Deleted)")
+        s.ok(f"UID STORE {first + 1} +FLAGS.SILENT (\\Flagged $Work)")
+        s.ok("EXPUNGE")
+        s.append("Sync", "new")
+        if killed:
+            os.kill(user_pid(suite, "bob@example.test"), signal.SIGKILL)
+        s.close()
+        s = Session(suite, "bob")
+        s.ok("ENABLE QRESYNC")
+        gone, changed = resync(s, validity, modseq)
+        assert gone == ({1, 4} if killed else {1})
+        marked = frozenset(("\\Flagged", "$Work"))
+        want = {2: marked, 7: frozenset()}
+        assert changed == (want | {5: marked, 8: frozenset()} if killed else want)
+        assert resync(s, validity, 2**62) == (set(), {})
+        s.ok("UNSELECT")
+        s.close()
+    s = Session(suite, "bob")
+    s.ok("DELETE Sync")
+    s.close()
+
+
 def test_input_behind_the_end(suite):
     """Who goes on sending when a session ends hurts no other session of the user."""
     s, other = Session(suite), Session(suite)
