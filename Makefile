@@ -98,6 +98,12 @@ $(B)/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $$(if $$(call test_daemon,$$*),$$(cal
 	$(call say,LD $@)
 	$(Q)$(CC) $(ALL_LDFLAGS) $(FUZZ_LINK) -o $@ $^ $(LIBS) $(LIBS_$(call test_daemon,$*)) -ljansson -lcrypt
 
+# Load tools for bench/: one file each.
+$(B)/bench/%: $(B)/bench/%.o $(B)/libpennypost.a
+	@mkdir -p $(@D)
+	$(call say,LD $@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+
 tests: $(unit_bin)
 fuzzers: $(fuzz_bin)
 

@@ -147,7 +147,9 @@ enum ipc_outcome { OUTCOME_DONE, OUTCOME_DEFERRED, OUTCOME_FAILED, OUTCOME_EXPAN
 	F(u64,   qid,         U64, "only this one; 0: all")			\
 	F(slice, sender,      320, "only from; empty: any")			\
 	F(slice, rcpt,        320, "only to; empty: any")
-#define IPC_QUEUE_ITEM(F)	/* one a message, oldest first */		\
+#define IPC_QUEUE_ITEMS(F)	/* as many of them as the list needs */		\
+	F(slice, items,       (150 * 1024), "list of queue_item, oldest first")
+#define IPC_QUEUE_ITEM(F)	/* element of queue_items.items: a message */	\
 	F(u64,   qid,         U64, "queue id")					\
 	F(u8,    state,       3,   "enum ipc_state")				\
 	F(u8,    forced_expire, 1, "to be given up at the next chance")		\
@@ -407,7 +409,6 @@ enum ipc_daemon_state { DAEMON_STOPPED, DAEMON_STARTING, DAEMON_READY, DAEMON_ST
 	M(job,               0x0202, queue,     deliver,  IPC_JOB)		\
 	M(job_results,       0x0203, deliver,   queue,    IPC_JOB_RESULTS)	\
 	M(queue_list,        0x0301, pennypost, queue,    IPC_QUEUE_LIST)	\
-	M(queue_item,        0x0302, queue,     pennypost, IPC_QUEUE_ITEM)	\
 	M(queue_end,         0x0303, queue,     pennypost, IPC_QUEUE_END)	\
 	M(queue_do,          0x0304, pennypost, queue,    IPC_QUEUE_DO)		\
 	M(queue_export,      0x0305, pennypost, queue,    IPC_QUEUE_EXPORT)	\
@@ -416,6 +417,7 @@ enum ipc_daemon_state { DAEMON_STOPPED, DAEMON_STARTING, DAEMON_READY, DAEMON_ST
 	M(trace_event,       0x0308, queue,     pennypost, IPC_TRACE_EVENT)	\
 	M(queue_status,      0x0309, pennypost, queue,    IPC_QUEUE_STATUS)	\
 	M(queue_figures,     0x030a, queue,     pennypost, IPC_QUEUE_FIGURES)	\
+	M(queue_items,       0x030b, queue,     pennypost, IPC_QUEUE_ITEMS)	\
 	M(auth_request,      0x0401, smtpd,     auth,     IPC_AUTH_REQUEST)	\
 	M(auth_result,       0x0402, auth,      smtpd,    IPC_AUTH_RESULT)	\
 	M(last_login_ask,    0x0403, pennypost, auth,     IPC_LAST_LOGIN_ASK)	\
@@ -460,6 +462,7 @@ enum ipc_daemon_state { DAEMON_STOPPED, DAEMON_STARTING, DAEMON_READY, DAEMON_ST
 	E(job_rcpt,    IPC_JOB_RCPT)						\
 	E(job_result,  IPC_JOB_RESULT)						\
 	E(target,      IPC_TARGET)						\
+	E(queue_item,  IPC_QUEUE_ITEM)						\
 	E(queue_rcpt,  IPC_QUEUE_RCPT)
 
 #endif

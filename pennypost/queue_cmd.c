@@ -181,17 +181,35 @@ export_to_file(struct cli *c, int dirfd, const char *dir, uint64_t qid)
 	return rc;
 }
 
+static bool
+add_ids(struct slice items, uint64_t **ids, size_t *n)
+{
+	struct ipc_queue_item item;
+	uint64_t *grown;
+	bool bad = false;
+
+	while (ipc_next_queue_item(&items, &item, &bad)) {
+		if (*n > 0 && (*ids)[*n - 1] == item.qid)
+			continue;
+		grown = reallocarray(*ids, *n + 1, sizeof(**ids));
+		if (grown == NULL)
+			return false;
+		*ids = grown;
+		(*ids)[(*n)++] = item.qid;
+	}
+	return !bad;
+}
+
 /* Ids of all messages: from the list, which is asked for first. */
 static int
 all_ids(struct cli *c, uint64_t **ids, size_t *n)
 {
 	const struct ipc_queue_list filter = { 0 };
-	struct ipc_queue_item item;
+	struct ipc_queue_items items;
 	struct client client;
 	struct slice frame;
 	struct buf out;
 	uint16_t code = 0;
-	uint64_t *grown;
 	int rc;
 
 	if (!queue_open(c, &client, &rc))
@@ -199,16 +217,9 @@ all_ids(struct cli *c, uint64_t **ids, size_t *n)
 	buf_init(&out, IPC_FRAME_MAX);
 	rc = EX_TEMPFAIL;
 	if (client_send(&client, &out, ipc_put_queue_list(&out, &filter), -1)) {
-		while (client_recv(&client, CLIENT_WAIT_MS, &frame, &code, NULL) && code == IPC_queue_item &&
-		    ipc_get_queue_item(frame, &item)) {
-			if (*n > 0 && (*ids)[*n - 1] == item.qid)
-				continue;
-			grown = reallocarray(*ids, *n + 1, sizeof(**ids));
-			if (grown == NULL)
-				break;
-			*ids = grown;
-			(*ids)[(*n)++] = item.qid;
-		}
+		while (client_recv(&client, CLIENT_WAIT_MS, &frame, &code, NULL) && code == IPC_queue_items &&
+		    ipc_get_queue_items(frame, &items) && add_ids(items.items, ids, n))
+			;
 		rc = end_code(c, frame, code, NULL);
 	}
 	client_close(&client);

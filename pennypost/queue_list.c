@@ -179,16 +179,28 @@ queue_open(struct cli *c, struct client *client, int *rc)
 	return false;
 }
 
+static bool
+print_items(struct queue_printer *p, struct slice list)
+{
+	struct ipc_queue_item item;
+	bool bad = false;
+
+	while (ipc_next_queue_item(&list, &item, &bad))
+		if (!queue_print_item(p, &item))
+			return false;
+	return !bad;
+}
+
 static int
 print_answers(struct cli *c, struct client *client, struct queue_printer *p)
 {
-	struct ipc_queue_item item;
+	struct ipc_queue_items items;
 	struct ipc_queue_end end;
 	struct slice frame;
 	uint16_t code;
 
 	while (client_recv(client, CLIENT_WAIT_MS, &frame, &code, NULL)) {
-		if (code == IPC_queue_item && ipc_get_queue_item(frame, &item) && queue_print_item(p, &item))
+		if (code == IPC_queue_items && ipc_get_queue_items(frame, &items) && print_items(p, items.items))
 			continue;
 		if (code != IPC_queue_end || !ipc_get_queue_end(frame, &end)) {
 			cli_say(c, "queue gave an answer that makes no sense");

@@ -160,12 +160,27 @@ struct waiting {
 	size_t		 others;	/* still to be delivered */
 };
 
+static bool
+note_items(struct slice list, struct waiting *w)
+{
+	struct ipc_queue_item item;
+	bool bad = false;
+
+	while (ipc_next_queue_item(&list, &item, &bad)) {
+		if (!is_away(item.rcpts))
+			w->others++;
+		else if (w->n < ITEM_IDS && (w->n == 0 || w->id[w->n - 1] != item.qid))
+			w->id[w->n++] = item.qid;
+	}
+	return !bad;
+}
+
 /* Everything that waits; false: queue does not answer (now). */
 static bool
 list_queue(struct client *client, struct waiting *w)
 {
 	const struct ipc_queue_list all = { 0 };
-	struct ipc_queue_item item;
+	struct ipc_queue_items items;
 	struct ipc_queue_end end;
 	struct slice frame;
 	struct buf out;
@@ -178,12 +193,8 @@ list_queue(struct client *client, struct waiting *w)
 	while (client_recv(client, CLIENT_WAIT_MS, &frame, &code, NULL)) {
 		if (code == IPC_queue_end)
 			return ipc_get_queue_end(frame, &end) && end.verdict == OK;
-		if (code != IPC_queue_item || !ipc_get_queue_item(frame, &item))
+		if (code != IPC_queue_items || !ipc_get_queue_items(frame, &items) || !note_items(items.items, w))
 			return false;
-		if (!is_away(item.rcpts))
-			w->others++;
-		else if (w->n < ITEM_IDS && (w->n == 0 || w->id[w->n - 1] != item.qid))
-			w->id[w->n++] = item.qid;
 	}
 	return false;
 }

@@ -279,20 +279,18 @@ queue_bounce_refused(struct queue *q, struct slice body)
 void
 queue_bounce_retry(struct queue *q)
 {
-	size_t n;
-	uint64_t *all;
+	struct message_ids ids;
 
 	if (!q->bounces_waiting || queue_log_refuses(&q->log) != NULL)
 		return;
-	all = messages_sorted(&q->messages, &n);
-	if (all == NULL)
+	if (!messages_ids(&q->messages, &ids))
 		return;
 	q->bounces_waiting = false;
-	for (size_t i = 0; i < n; i++) {
-		struct message *m = messages_find(&q->messages, all[i]);
+	while (ids.n > 0) {
+		struct message *m = messages_find(&q->messages, messages_next_id(&ids));
 
 		if (m != NULL && m->tell > 0 && m->busy == 0)
 			queue_bounce(q, m);
 	}
-	free(all);
+	free(ids.at);
 }

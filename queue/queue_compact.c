@@ -10,9 +10,9 @@
 #include "queue_trace.h"
 
 #define SMALL_OCTETS	(UINT64_C(64) * 1024 * 1024)	/* a log up to this is left as it is */
-#define STEP_OCTETS	(512u * 1024)	/* moved in one step */
-#define STEP_RECORDS	4000u		/* looked at in one step */
-#define STEP_USEC	2000		/* from one step to the next */
+#define STEP_OCTETS	(256u * 1024)	/* moved in one step */
+#define STEP_RECORDS	1000u		/* looked at in one step */
+#define REST_USEC	2000u		/* from one step to the next, at least; as long as the step took */
 #define BLOCKED_S	60		/* when nothing of a segment could be moved */
 #define LINGER_USEC	UINT64_C(10000000)	/* a submitter may ask for an id in it again */
 
@@ -209,12 +209,22 @@ may_drop(const struct queue *q)
 	return now_usec() - s->newest_usec > LINGER_USEC && trace_has(q, s->seq, s->size);
 }
 
+/* At least half of the time is for others, however slow the disk is.  libevent counts from before the step. */
+static void
+rest(struct compact_state *c, uint64_t step_usec)
+{
+	const uint64_t usec = step_usec + (step_usec < REST_USEC ? REST_USEC : step_usec);
+	const struct timeval next = { .tv_sec = (time_t)(usec / 1000000), .tv_usec = (suseconds_t)(usec % 1000000) };
+
+	(void)event_add(c->step, &next);
+}
+
 static void
 on_step(evutil_socket_t fd, short what, void *arg)
 {
 	struct queue *q = arg;
 	struct compact_state *c = q->compact;
-	const struct timeval next = { .tv_usec = STEP_USEC };
+	uint64_t began = now_mono_usec();
 
 	(void)fd;
 	(void)what;
@@ -224,7 +234,7 @@ on_step(evutil_socket_t fd, short what, void *arg)
 	if (queue_log_pending(&q->log))
 		(void)queue_log_commit(&q->log);
 	if (queue_log_pending(&q->log) || queue_log_refuses(&q->log) != NULL || (begin_walk(q) && walk(q))) {
-		(void)event_add(c->step, &next);
+		rest(c, now_mono_usec() - began);
 		return;
 	}
 	/* What is left of it is on its way into the log, or damaged. */
@@ -243,9 +253,8 @@ compact_tick(struct queue *q)
 		c->step = event_new(q->daemon.base, -1, 0, on_step, q);
 		if (c->step == NULL)
 			return;
-		(void)event_priority_set(c->step, 0);
 	}
-	for (int n = 0; n < 4 && may_drop(q); n++) {
+	for (int n = 0; n < (q->log.low ? 4 : 1) && may_drop(q); n++) {
 		end_walk(c);
 		if (!queue_log_drop_first(&q->log))
 			break;

@@ -24,9 +24,10 @@
 #define CONNECTIONS_A_USER 8	/* of a uid that is none of ours */
 #define OUT_MAX		(8 * 1024 * 1024)
 #define LIST_WAITING	(256 * 1024)	/* octets under way to one that reads a list */
-#define LIST_A_TURN	500		/* messages looked at in one turn */
-#define DO_A_TURN	1000
+#define TURN_USEC	2000		/* a list or an action lets others have the loop after */
+#define LOOK_EVERY	64		/* messages from one look at the clock to the next */
 #define RCPTS_OCTETS	(60 * 1024)	/* of one item; more follow in another */
+#define ITEMS_OCTETS	(60 * 1024)	/* a frame with more is sent */
 
 /* Which messages are meant; texts are owned. */
 struct filter {
@@ -41,8 +42,7 @@ struct control_conn {
 	struct event		*turn;
 	uid_t			 uid;
 	/* A list or an action under way: */
-	uint64_t		*all;		/* ids, in order */
-	size_t			 all_n, at;
+	struct message_ids	 ids;		/* at is NULL: nothing under way */
 	struct filter		 filter;
 	bool			 doing;		/* an action, not a list */
 	enum ipc_action		 action;
@@ -103,16 +103,21 @@ wanted(const struct filter *f, const struct message *m)
 	return false;
 }
 
+static void
+done(struct control_conn *c)
+{
+	free(c->ids.at);
+	c->ids = (struct message_ids){ 0 };
+	clear_filter(&c->filter);
+}
+
 /* Take a snapshot of the ids that are meant.  False: no memory. */
 static bool
 begin(struct control_conn *c, uint64_t qid, struct slice sender, struct slice rcpt)
 {
 	struct queue *q = c->queue;
 
-	free(c->all);
-	clear_filter(&c->filter);
-	c->all = NULL;
-	c->all_n = c->at = 0;
+	done(c);
 	c->count = 0;
 	c->doing = c->failed = c->wants_commit = false;
 	c->filter.qid = qid;
@@ -120,25 +125,14 @@ begin(struct control_conn *c, uint64_t qid, struct slice sender, struct slice rc
 	c->filter.rcpt = rcpt.len == 0 ? NULL : slice_dup(rcpt);
 	if ((sender.len > 0 && c->filter.sender == NULL) || (rcpt.len > 0 && c->filter.rcpt == NULL))
 		return false;
-	if (qid == 0) {
-		c->all = messages_sorted(&q->messages, &c->all_n);
-		return c->all != NULL;
-	}
-	c->all = calloc(1, sizeof(*c->all));
-	if (c->all == NULL)
+	if (qid == 0)
+		return messages_ids(&q->messages, &c->ids);
+	c->ids.at = malloc(sizeof(*c->ids.at));
+	if (c->ids.at == NULL)
 		return false;
-	c->all[0] = qid;
-	c->all_n = 1;
+	c->ids.at[0] = qid;
+	c->ids.n = 1;
 	return true;
-}
-
-static void
-done(struct control_conn *c)
-{
-	free(c->all);
-	c->all = NULL;
-	c->all_n = 0;
-	clear_filter(&c->filter);
 }
 
 /* ---- answers ---- */
@@ -177,30 +171,45 @@ put_rcpt(const struct queue *q, const struct message *m, uint32_t i, struct buf 
 	return ipc_add_queue_rcpt(list, &one);
 }
 
-/* One message, in as many frames as its recipients need. */
 static void
-send_item(struct control_conn *c, const struct message *m)
+send_items(struct control_conn *c, struct buf *items)
+{
+	const struct ipc_queue_items frame = { .items = buf_slice_of(items) };
+
+	if (items->len > 0)
+		(void)IPC_CONN_SEND(c->conn, queue_items, &frame, -1);
+	buf_reset(items);
+}
+
+static void
+add_item(struct control_conn *c, struct buf *items, struct ipc_queue_item *item, const struct buf *rcpts)
+{
+	item->rcpts = buf_slice_of(rcpts);
+	(void)ipc_add_queue_item(items, item);
+	if (items->len >= ITEMS_OCTETS)
+		send_items(c, items);
+}
+
+/* One message, in as many items as its recipients need. */
+static void
+list_message(struct control_conn *c, const struct message *m, struct buf *items, struct buf *rcpts)
 {
 	struct ipc_queue_item item = { .qid = m->qid, .state = (uint8_t)state_of(m),
 	    .forced_expire = (m->flags & MESSAGE_EXPIRE) != 0, .arrival_usec = m->arrival_usec,
 	    .size = m->size, .sender = message_sender(m) };
-	struct buf list;
 
-	buf_init(&list, IPC_FRAME_MAX);
+	buf_reset(rcpts);
 	for (uint32_t i = 0; i < m->rcpt_n; i++) {
 		if (m->rcpt[i].stage >= STAGE_DONE)
 			continue;
-		(void)put_rcpt(c->queue, m, i, &list);
-		if (list.len < RCPTS_OCTETS)
+		(void)put_rcpt(c->queue, m, i, rcpts);
+		if (rcpts->len < RCPTS_OCTETS)
 			continue;
-		item.rcpts = buf_slice_of(&list);
-		(void)IPC_CONN_SEND(c->conn, queue_item, &item, -1);
-		buf_reset(&list);
+		add_item(c, items, &item, rcpts);
+		buf_reset(rcpts);
 	}
-	item.rcpts = buf_slice_of(&list);
-	if (list.len > 0)
-		(void)IPC_CONN_SEND(c->conn, queue_item, &item, -1);
-	buf_clear(&list);
+	if (rcpts->len > 0)
+		add_item(c, items, &item, rcpts);
 	c->count++;
 }
 
@@ -251,25 +260,32 @@ static void
 on_turn(evutil_socket_t fd, short what, void *arg)
 {
 	struct control_conn *c = arg;
-	unsigned n = 0;
+	const uint64_t end = now_mono_usec() + TURN_USEC;
+	struct buf items, rcpts;
 
 	(void)fd;
 	(void)what;
-	if (c->all == NULL)
+	if (c->ids.at == NULL)
 		return;
-	while (c->at < c->all_n && n++ < (c->doing ? DO_A_TURN : LIST_A_TURN)) {
-		const struct message *m = messages_find(&c->queue->messages, c->all[c->at++]);
+	buf_init(&items, IPC_FRAME_MAX);
+	buf_init(&rcpts, IPC_FRAME_MAX);
+	while (c->ids.n > 0 && ipc_conn_waiting(c->conn) <= LIST_WAITING &&
+	    (c->ids.n % LOOK_EVERY != 0 || now_mono_usec() < end)) {
+		const struct message *m = messages_find(&c->queue->messages, messages_next_id(&c->ids));
 
 		if (m == NULL || !wanted(&c->filter, m))
 			continue;
 		if (c->doing)
 			c->failed = !act(c, m) || c->failed;
 		else
-			send_item(c, m);
-		if (ipc_conn_waiting(c->conn) > LIST_WAITING)
-			return;		/* goes on when it is drained */
+			list_message(c, m, &items, &rcpts);
 	}
-	if (c->at < c->all_n)
+	send_items(c, &items);
+	buf_clear(&items);
+	buf_clear(&rcpts);
+	if (ipc_conn_waiting(c->conn) > LIST_WAITING)
+		return;		/* goes on when it is drained */
+	if (c->ids.n > 0)
 		go_on(c);
 	else
 		finish(c);
@@ -281,7 +297,7 @@ on_drained(struct ipc_conn *conn, void *ctx)
 	struct control_conn *c = ctx;
 
 	(void)conn;
-	if (c->all != NULL && !c->wants_commit)
+	if (c->ids.at != NULL && !c->wants_commit)
 		go_on(c);
 }
 
@@ -307,7 +323,7 @@ take_list(struct control_conn *c, struct slice frame)
 
 	if (!ipc_get_queue_list(frame, &m))
 		return false;
-	if (c->all != NULL)
+	if (c->ids.at != NULL)
 		return false;	/* one thing at a time */
 	if (!begin(c, m.qid, m.sender, m.rcpt)) {
 		send_end(c, TEMP, 0, "no memory");
@@ -334,7 +350,7 @@ take_do(struct control_conn *c, struct slice frame)
 {
 	struct ipc_queue_do m;
 
-	if (!ipc_get_queue_do(frame, &m) || c->all != NULL)
+	if (!ipc_get_queue_do(frame, &m) || c->ids.at != NULL)
 		return false;
 	if (!may(c))
 		return true;

@@ -36,6 +36,17 @@ messages_find(const struct messages *t, uint64_t qid)
 	return t->slot_n == 0 ? NULL : t->slot[place_of(t, qid)];
 }
 
+/* For one that is not there yet. */
+static uint32_t
+free_place(const struct messages *t, uint64_t qid)
+{
+	uint32_t i = home_of(t, qid);
+
+	while (t->slot[i] != NULL)
+		i = (i + 1) & (t->slot_n - 1);
+	return i;
+}
+
 /* At most four fifths full. */
 static bool
 grow_table(struct messages *t)
@@ -48,9 +59,11 @@ grow_table(struct messages *t)
 	bigger.slot = calloc(bigger.slot_n, sizeof(*bigger.slot));
 	if (bigger.slot == NULL)
 		return t->slot_n > 0 && t->n < t->slot_n - 1;
-	for (uint32_t i = 0; i < t->slot_n; i++)
-		if (t->slot[i] != NULL)
-			bigger.slot[place_of(&bigger, t->slot[i]->qid)] = t->slot[i];
+	/* In the order in which they lie in memory, which is far quicker than that of the slots. */
+	for (struct message_chunk *c = t->chunk; c != NULL; c = c->next)
+		for (size_t k = 0; k < CHUNK; k++)
+			if (c->message[k].qid != 0)
+				bigger.slot[free_place(&bigger, c->message[k].qid)] = &c->message[k];
 	free(t->slot);
 	*t = bigger;
 	return true;
@@ -72,32 +85,48 @@ free_slot(struct messages *t, uint64_t qid)
 	t->slot[hole] = NULL;
 }
 
-static int
-compare_qid(const void *a, const void *b)
-{
-	uint64_t x, y;
+/* ---- all ids, the smallest first: a binary heap, so that nobody waits until hundreds of thousands are sorted ---- */
 
-	memcpy(&x, a, sizeof(x));
-	memcpy(&y, b, sizeof(y));
-	return x < y ? -1 : x > y;
+static void
+sink(struct message_ids *ids, size_t i)
+{
+	uint64_t qid = ids->at[i];
+	size_t child;
+
+	while ((child = 2 * i + 1) < ids->n) {
+		if (child + 1 < ids->n && ids->at[child + 1] < ids->at[child])
+			child++;
+		if (qid <= ids->at[child])
+			break;
+		ids->at[i] = ids->at[child];
+		i = child;
+	}
+	ids->at[i] = qid;
 }
 
-uint64_t *
-messages_sorted(const struct messages *t, size_t *n)
+bool
+messages_ids(const struct messages *t, struct message_ids *ids)
 {
-	uint64_t *all = calloc(t->n == 0 ? 1 : t->n, sizeof(*all));
-	size_t have = 0;
+	*ids = (struct message_ids){ .at = malloc((t->n + 1) * sizeof(*ids->at)) };
+	if (ids->at == NULL)
+		return false;
+	for (const struct message_chunk *c = t->chunk; c != NULL; c = c->next)
+		for (size_t k = 0; k < CHUNK; k++)
+			if (c->message[k].qid != 0)
+				ids->at[ids->n++] = c->message[k].qid;
+	for (size_t i = ids->n / 2; i-- > 0;)
+		sink(ids, i);
+	return true;
+}
 
-	*n = t->n;
-	if (all == NULL) {
-		*n = 1;
-		return NULL;
-	}
-	for (uint32_t i = 0; i < t->slot_n; i++)
-		if (t->slot[i] != NULL)
-			all[have++] = t->slot[i]->qid;
-	qsort(all, have, sizeof(*all), compare_qid);
-	return all;
+uint64_t
+messages_next_id(struct message_ids *ids)
+{
+	uint64_t qid = ids->at[0];
+
+	ids->at[0] = ids->at[--ids->n];
+	sink(ids, 0);
+	return qid;
 }
 
 /* ---- memory of messages: chunks, so that each costs no more than its size ---- */

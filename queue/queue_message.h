@@ -97,8 +97,13 @@ struct message *messages_add(struct messages *t, const struct record_message *r,
 void messages_remove(struct messages *t, struct message *m);
 void messages_clear(struct messages *t);
 
-/* All ids in order, malloc'd; NULL with *n > 0: no memory. */
-uint64_t *messages_sorted(const struct messages *t, size_t *n);
+/* The ids there are now, to be taken out in order while n > 0; the caller frees at.  False: no memory. */
+struct message_ids {
+	uint64_t	*at;
+	size_t		 n;
+};
+bool messages_ids(const struct messages *t, struct message_ids *ids);
+uint64_t messages_next_id(struct message_ids *ids);
 
 /* Add recipients: numbers rcpt_n and on; each with its address.  False: no memory, nothing done. */
 struct message_new_rcpt {

@@ -379,13 +379,12 @@ queue_replay(struct queue *q)
 void
 queue_replay_settle(struct queue *q)
 {
-	size_t n;
-	uint64_t *all = messages_sorted(&q->messages, &n);
+	struct message_ids ids;
 
-	if (all == NULL)
+	if (!messages_ids(&q->messages, &ids))
 		log_fatal(EX_OSERR, "no memory for the queue");
-	for (size_t i = 0; i < n; i++) {
-		struct message *m = messages_find(&q->messages, all[i]);
+	while (ids.n > 0) {
+		struct message *m = messages_find(&q->messages, messages_next_id(&ids));
 
 		if (m == NULL)
 			continue;
@@ -394,5 +393,5 @@ queue_replay_settle(struct queue *q)
 				m->rcpt[k].flags |= RCPT_REPEAT;
 		queue_settle(q, m);
 	}
-	free(all);
+	free(ids.at);
 }

@@ -13,7 +13,8 @@
 
 #define TASKS_MAX	20000u	/* of a channel; the rest goes back into the heap for a while */
 #define DEST_TASKS_MAX	2000u	/* of one destination */
-#define FEED_A_TURN	2000u	/* messages taken out of the heap in one go */
+#define FEED_USEC	2000u	/* of a turn may go into taking messages out of the heap; */
+#define FEED_LOOK	32u	/* messages from one look at the clock to the next */
 #define CROWDED_S	2u	/* those that find no place come back after; later in a long queue, */
 #define CROWDED_PART	50000u	/* a second for so many messages, */
 #define CROWDED_IDLE_S	10u	/* and while nobody takes jobs */
@@ -506,12 +507,13 @@ void
 schedule_run(struct queue *q)
 {
 	struct schedule *s = &q->schedule;
+	uint64_t end = now_mono_usec() + FEED_USEC;
 	uint32_t now = now_s(), fed = 0;
 
 	if (s->running || q->daemon.draining)
 		return;
 	s->running = true;
-	while (s->heap_n > 0 && s->heap[0]->due <= now && fed++ < FEED_A_TURN) {
+	while (s->heap_n > 0 && s->heap[0]->due <= now && (++fed % FEED_LOOK != 0 || now_mono_usec() < end)) {
 		struct message *m = s->heap[0];
 
 		schedule_remove(s, m);
@@ -520,7 +522,7 @@ schedule_run(struct queue *q)
 	hand_out(q, CHANNEL_DELIVER);
 	hand_out(q, CHANNEL_RELAY);
 	s->running = false;
-	set_timer(q, fed > FEED_A_TURN);
+	set_timer(q, s->heap_n > 0 && s->heap[0]->due <= now);
 }
 
 /* ---- what came of it ---- */

@@ -7,6 +7,7 @@
  *	PP_FAULTS=pwritev:short:4	the fourth writes half, and says so
  *	PP_FAULTS=pwritev:lie:4		the fourth writes nothing, and says that it did
  *	PP_FAULTS=fsync:kill:2		SIGKILL before the second fsync
+ *	PP_FAULTS=fsync:slow:2+1	20 ms are lost before each from the second on
  *	PP_FAULTS=count			at the end say how often each was called
  *
  * Several rules are parted by commas.  Only the process that was started is
@@ -22,16 +23,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
-enum call { FDATASYNC, FSYNC, PWRITEV, PWRITE, WRITE, FALLOCATE, OPENAT, RENAMEAT2, UNLINKAT, FTRUNCATE, CALLS };
-static const char *const names[CALLS] = { "fdatasync", "fsync", "pwritev", "pwrite", "write", "fallocate", "openat",
+enum call { FDATASYNC, FSYNC, PREAD, PWRITEV, PWRITE, WRITE, FALLOCATE, OPENAT, RENAMEAT2, UNLINKAT, FTRUNCATE, CALLS };
+static const char *const names[CALLS] = { "fdatasync", "fsync", "pread", "pwritev", "pwrite", "write", "fallocate", "openat",
 	"renameat2", "unlinkat", "ftruncate" };
 
-enum { NONE, SHORT = -1, KILL = -2, LIE = -3 };
+enum { NONE, SHORT = -1, KILL = -2, LIE = -3, SLOW = -4 };
 struct rule {
 	enum call call;
-	int error;		/* errno, SHORT, KILL or LIE (pwritev) */
+	int error;		/* errno, SHORT, KILL, LIE (pwritev) or SLOW */
 	long first, step;
 };
 
@@ -59,7 +61,7 @@ read_rules(void)
 			if (strcmp(names[c], call) == 0)
 				r.call = (enum call)c;
 		r.error = strcmp(what, "short") == 0 ? SHORT : strcmp(what, "kill") == 0 ? KILL :
-		    strcmp(what, "lie") == 0 ? LIE : atoi(what);
+		    strcmp(what, "lie") == 0 ? LIE : strcmp(what, "slow") == 0 ? SLOW : atoi(what);
 		if (r.call != CALLS)
 			rule[rules++] = r;
 	}
@@ -71,6 +73,19 @@ say_counts(void)
 	if (counting && getpid() == self)
 		for (int c = 0; c < CALLS; c++)
 			(void)fprintf(stderr, "calls %s %ld\n", names[c], seen[c]);
+}
+
+/* Turning in circles: a confined process may not be allowed to sleep. */
+static void
+lose_time(void)
+{
+	struct timespec t, end;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &end);
+	end.tv_nsec += 20000000;
+	do
+		(void)clock_gettime(CLOCK_MONOTONIC, &t);
+	while ((t.tv_sec - end.tv_sec) * 1000000000 + t.tv_nsec < end.tv_nsec);
 }
 
 /* What is to become of this call: 0, an errno (already set), or SHORT. */
@@ -86,6 +101,10 @@ strike(enum call call)
 		if (r->call != call || seen[call] < r->first ||
 		    (r->step == 0 ? seen[call] != r->first : (seen[call] - r->first) % r->step != 0))
 			continue;
+		if (r->error == SLOW) {
+			lose_time();
+			continue;
+		}
 		if (r->error == KILL)
 			(void)raise(SIGKILL);
 		errno = r->error;
@@ -106,6 +125,12 @@ int
 fsync(int fd)
 {
 	return strike(FSYNC) != NONE ? -1 : REAL(fsync)(fd);
+}
+
+ssize_t
+pread(int fd, void *buf, size_t len, off_t offset)
+{
+	return strike(PREAD) != NONE ? -1 : REAL(pread)(fd, buf, len, offset);
 }
 
 ssize_t

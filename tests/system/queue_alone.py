@@ -58,7 +58,7 @@ class Queue:
                                         stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
         with contextlib.suppress(AssertionError):
             wait_until(lambda: self.process.poll() is not None or self.answers(), 20, "queue to start")
-        assert self.process.poll() is None, self.read_log()
+        assert self.process.poll() is None, self.read_log()[-4000:]
         return self
 
     def answers(self):
@@ -118,14 +118,16 @@ class Queue:
     def list(self, **filters):
         c = ipc.Conn(self.path("control"), timeout=60)
         c.send("queue_list", **filters)
-        items = []
+        items, self.frames = [], 0
         while True:
             name, f, _ = c.recv()
+            self.frames += 1
             if name == "queue_end":
                 c.close()
+                for item in items:
+                    item["rcpts"] = ipc.unpack_list("queue_rcpt", item["rcpts"])
                 return items
-            f["rcpts"] = ipc.unpack_list("queue_rcpt", f["rcpts"])
-            items.append(f)
+            items += ipc.unpack_list("queue_item", f["items"])
 
     def do(self, action, **which):
         c = ipc.Conn(self.path("control"))

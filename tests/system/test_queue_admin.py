@@ -37,6 +37,13 @@ def test_list_hold_release_delete(queue):
     assert queue.figures()["discarded"] == 1
 
 
+def test_long_list_in_few_frames(queue):
+    smtpd = queue.smtpd()
+    ids = [smtpd.submit([f"r{i}@far{i}.test"])[1] for i in range(1500)]
+    assert [m["qid"] for m in queue.list()] == ids
+    assert queue.frames < 10
+
+
 def test_retry_now_and_expire(make_queue):
     queue = make_queue(retry_min=3600, retry_max=7200).start()
     smtpd, relay, deliver = queue.smtpd(), queue.agent("relay"), queue.agent("deliver")

@@ -11,9 +11,9 @@ import time
 import pytest
 
 import ipc
-from conftest import wait_until
+from conftest import SLOW, wait_until
 from disk import Disk, own_mounts  # noqa: F401: a fixture
-from queue_alone import (OK, TEMP, Agent, Submitter, make_queue, queue, settled)  # noqa: F401: fixtures
+from queue_alone import (COMPACT, OK, TEMP, Agent, Submitter, make_queue, queue, settled)  # noqa: F401: fixtures
 
 
 def segments(queue):
@@ -71,6 +71,26 @@ def test_full_disk(make_queue):
     finally:
         queue.kill()
         subprocess.run(["umount", "-l", f"{queue.dir}/spool"], check=True)
+
+
+def test_compaction_lets_others_through(make_queue):
+    """On a slow disk (each read takes 20 ms more) an answer waits for a step or two, not for the end of the compaction."""
+    queue = make_queue().start()
+    smtpd = queue.smtpd()
+    for i in range(330):  # more than the 16 MiB of the first segment
+        assert smtpd.submit(["r@far.test"], content=b"Subject: x\r\n\r\n" + b"y" * 60000 + b"\r\n")[0] == OK
+    queue.kill()
+    queue.start(faults="pread:slow:400+1")
+    smtpd, waits = queue.smtpd(), []
+    smtpd.lease()
+    queue.do(COMPACT)
+    began = time.monotonic()
+    while time.monotonic() < began + 1:
+        before = time.monotonic()
+        assert smtpd.submit(["r@far.test"])[0] == OK
+        waits.append(time.monotonic() - before)
+    assert sorted(waits)[len(waits) // 2] < 0.2 and max(waits) < 0.6 * SLOW, waits
+    assert queue.balanced()
 
 
 @pytest.mark.parametrize("faults", ["fdatasync:5:5", "pwritev:28:5", "pwritev:5:6+3", "pwritev:short:5", "fdatasync:5:4+2",

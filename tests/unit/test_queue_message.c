@@ -68,8 +68,8 @@ messages_are_found(void **unused)
 {
 	static bool there[5000];
 	struct messages t = { 0 };
-	size_t n, want = 0;
-	uint64_t *all;
+	struct message_ids ids;
+	size_t want = 0;
 
 	(void)unused;
 	for (int step = 0; step < 60000; step++) {
@@ -87,12 +87,15 @@ messages_are_found(void **unused)
 	}
 	for (size_t i = 0; i < 5000; i++)
 		want += there[i];
-	all = messages_sorted(&t, &n);
-	assert_int_equal(n, want);
+	assert_true(messages_ids(&t, &ids));
+	assert_int_equal(ids.n, want);
 	assert_int_equal(t.n, want);
-	for (size_t i = 1; i < n; i++)
-		assert_true(all[i - 1] < all[i]);
-	free(all);
+	for (uint64_t before = 0, next; ids.n > 0; before = next) {
+		next = messages_next_id(&ids);
+		assert_true(before < next);
+		assert_non_null(messages_find(&t, next));
+	}
+	free(ids.at);
 	messages_clear(&t);
 }
 

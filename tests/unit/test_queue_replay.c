@@ -38,13 +38,12 @@ print_rcpt(const struct queue *q, const struct message *m, uint32_t i, struct bu
 static void
 print(const struct queue *q, struct buf *out)
 {
-	size_t n;
-	uint64_t *all = messages_sorted(&q->messages, &n);
+	struct message_ids ids;
 
 	buf_init(out, 64 * 1024 * 1024);
-	assert_true(n == 0 || all != NULL);
-	for (size_t k = 0; k < n; k++) {
-		const struct message *m = messages_find(&q->messages, all[k]);
+	assert_true(messages_ids(&q->messages, &ids));
+	while (ids.n > 0) {
+		const struct message *m = messages_find(&q->messages, messages_next_id(&ids));
 
 		(void)buf_fmt(out, "%llu arrival=%llu size=%llu flags=%u live=%u tell=%u:", (unsigned long long)m->qid,
 		    (unsigned long long)m->arrival_usec, (unsigned long long)m->size,
@@ -57,7 +56,7 @@ print(const struct queue *q, struct buf *out)
 	    (unsigned long long)q->ledger.generated, (unsigned long long)q->ledger.expanded,
 	    (unsigned long long)q->ledger.delivered + q->ledger.relayed, (unsigned long long)q->ledger.bounced,
 	    (unsigned long long)q->ledger.discarded, (unsigned long long)q->ledger.queued);
-	free(all);
+	free(ids.at);
 }
 
 static void
@@ -77,12 +76,14 @@ ledger_is_right(const struct queue *q)
 static struct message *
 some_message(struct queue *q)
 {
-	size_t n;
-	uint64_t *all = messages_sorted(&q->messages, &n);
-	struct message *m = n == 0 ? NULL : messages_find(&q->messages, all[chance((uint32_t)n)]);
+	struct message_ids ids;
+	uint64_t qid = 0;
 
-	free(all);
-	return m;
+	assert_true(messages_ids(&q->messages, &ids));
+	for (uint32_t k = q->messages.n == 0 ? 0 : chance(q->messages.n) + 1; k > 0; k--)
+		qid = messages_next_id(&ids);
+	free(ids.at);
+	return qid == 0 ? NULL : messages_find(&q->messages, qid);
 }
 
 static void
