@@ -132,7 +132,7 @@ begin_walk(struct queue *q)
 		return false;
 	c->segment = q->log.first;
 	c->moved = 0;
-	scan_begin(&c->scan, &c->file.source, c->segment->salt, false);
+	scan_begin(&c->scan, &c->file.source, c->segment->salt, c->segment->verify);
 	return true;
 }
 

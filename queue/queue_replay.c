@@ -44,7 +44,7 @@ remember(struct index *x, const struct scan_item *item)
 			return false;
 		x->at = at;
 	}
-	if (x->n > 0 && x->at[x->n - 1].lsn > item->head.lsn)
+	if (x->n > 0 && x->at[x->n - 1].lsn + 1 != item->head.lsn)
 		x->disorder = true;
 	x->at[x->n++] = (struct found){ .lsn = item->head.lsn, .offset = (uint32_t)item->offset,
 	    .body_len = item->head.body_len, .type = item->head.type };
@@ -61,6 +61,7 @@ by_lsn(const void *a, const void *b)
 	return x->offset < y->offset ? -1 : x->offset > y->offset;
 }
 
+/* ops NULL: stop at what is broken or out of order (*x says which). */
 static bool
 find_all(const struct scan_source *source, uint64_t salt, bool verify_content, struct index *x,
     const struct replay_ops *ops, void *ctx)
@@ -74,8 +75,14 @@ find_all(const struct scan_source *source, uint64_t salt, bool verify_content, s
 		case SCAN_RECORD:
 			if (!remember(x, &item))
 				return false;
+			if (ops == NULL && x->disorder)
+				return true;
 			break;
 		case SCAN_BROKEN:
+			if (ops == NULL) {
+				x->disorder = true;
+				return true;
+			}
 			ops->broken(ctx, item.from, item.to);
 			break;
 		case SCAN_NO_MEMORY:
@@ -87,12 +94,21 @@ find_all(const struct scan_source *source, uint64_t salt, bool verify_content, s
 }
 
 bool
-replay_segment(const struct scan_source *source, uint64_t salt, bool verify_content,
-    const struct replay_ops *ops, void *ctx)
+replay_segment(const struct scan_source *source, uint64_t salt, bool sealed, const struct replay_ops *ops, void *ctx)
 {
 	struct index x = { 0 };
-	bool ok = find_all(source, salt, verify_content, &x, ops, ctx);
+	bool ok = true, whole = false;
 
+	if (sealed) {
+		ok = find_all(source, salt, false, &x, NULL, NULL);
+		whole = !x.disorder;
+	}
+	/* A head that is not where it was written would hide the records that it takes for its content. */
+	if (ok && !whole) {
+		x.n = 0;
+		x.disorder = false;
+		ok = find_all(source, salt, true, &x, ops, ctx);
+	}
 	/* In the order in which they were written, wherever they are found. */
 	if (ok && x.disorder)
 		qsort(x.at, x.n, sizeof(*x.at), by_lsn);
@@ -116,6 +132,7 @@ replay_segment(const struct scan_source *source, uint64_t salt, bool verify_cont
 struct replaying {
 	struct queue	*queue;
 	struct segment	*segment;
+	uint64_t	 next_lsn;	/* of the record that should come next; 0: any */
 	uint64_t	 bad_octets;
 	unsigned	 bad_parts;
 };
@@ -140,6 +157,7 @@ on_broken(void *ctx, uint64_t from, uint64_t to)
 		    (unsigned long long)from, name);
 		q->set_aside++;
 	}
+	r->segment->verify = true;
 	q->damaged++;
 }
 
@@ -150,6 +168,14 @@ on_record(void *ctx, uint16_t type, uint64_t lsn, struct slice body, uint32_t of
 	struct queue *q = r->queue;
 	const struct log_applied a = { .type = type, .body = body, .segment = r->segment, .offset = offset };
 
+	/* Cut off where a record ends, nothing else shows it. */
+	if (r->next_lsn != 0 && lsn > r->next_lsn) {
+		log_say(LOG_LEVEL_WARNING, "%llu records are not in the log before segment %llu, offset %u "
+		    "(damage, or a write that failed)", (unsigned long long)(lsn - r->next_lsn),
+		    (unsigned long long)r->segment->seq, offset);
+		q->damaged++;
+	}
+	r->next_lsn = lsn + 1;
 	if (lsn >= q->log.next_lsn)
 		q->log.next_lsn = lsn + 1;
 	if (!queue_apply(q, &a)) {
@@ -163,13 +189,14 @@ on_record(void *ctx, uint16_t type, uint64_t lsn, struct slice body, uint32_t of
 
 struct file {
 	struct segment	*segment;
-	bool		 sealed, dead;
+	bool		 sealed, dead, bad_header;
 	uint64_t	 first_seq;	/* older ones were done with when this one was begun */
 };
 
 struct files {
 	struct file	*at;
 	size_t		 n;
+	uint64_t	 empty_seq;	/* the youngest that held nothing */
 };
 
 static int
@@ -239,6 +266,7 @@ look(struct file *f)
 	} else if (all_zero(&scan.source)) {
 		used = false;
 	} else {
+		f->bad_header = true;
 		log_say(LOG_LEVEL_WARNING, "segment %llu of the log has a damaged header: its name is believed",
 		    (unsigned long long)s->seq);
 	}
@@ -277,6 +305,8 @@ add_file(struct queue *q, struct files *all, const char *name)
 		all->n++;
 		return true;
 	}
+	if (seq > all->empty_seq)
+		all->empty_seq = seq;
 	(void)unlinkat(q->log_dirfd, name, 0);
 	segment_free(s);
 	return true;
@@ -298,6 +328,11 @@ list_files(struct queue *q, struct files *all)
 	(void)closedir(dir);
 	if (all->n > 0)
 		qsort(all->at, all->n, sizeof(*all->at), by_seq);
+	/* The youngest may have been made just before the end; another one held records. */
+	if (all->n > 0 && all->empty_seq != 0 && all->empty_seq < all->at[all->n - 1].segment->seq) {
+		log_say(LOG_LEVEL_ERROR, "segment %llu of the log is empty", (unsigned long long)all->empty_seq);
+		q->damaged++;
+	}
 	for (size_t i = 0; i < all->n; i++)
 		if (all->at[i].first_seq > first)
 			first = all->at[i].first_seq;
@@ -314,9 +349,11 @@ replay_file(struct replaying *r, const struct file *f)
 
 	r->segment = f->segment;
 	f->segment->newest_usec = now_usec();
+	f->segment->verify = !f->sealed || f->bad_header;
+	q->damaged += f->bad_header;
 	queue_log_add(&q->log, f->segment);
 	if (!scan_file_open(&scan, f->segment->fd) ||
-	    !replay_segment(&scan.source, f->segment->salt, !f->sealed, &ops, r))
+	    !replay_segment(&scan.source, f->segment->salt, f->sealed, &ops, r))
 		log_fatal(EX_OSERR, "cannot read segment %llu of the log: %s", (unsigned long long)f->segment->seq,
 		    strerror(errno));
 	if (scan.unreadable > 0) {

@@ -3,7 +3,8 @@
  *
  * Every intact record counts, also behind a broken part; the broken part is
  * copied to spool/log/SEQ-OFFSET.bad and the log says so.  A segment that is
- * sealed is known to be whole, so content in it is not read.
+ * sealed was synced as a whole, so content in it is read only if something
+ * about its records is odd.
  */
 #ifndef PP_QUEUE_REPLAY_H
 #define PP_QUEUE_REPLAY_H
@@ -32,7 +33,7 @@ struct replay_ops {
 	void	(*broken)(void *ctx, uint64_t from, uint64_t to);
 	void	(*record)(void *ctx, uint16_t type, uint64_t lsn, struct slice body, uint32_t offset);
 };
-bool replay_segment(const struct scan_source *source, uint64_t salt, bool verify_content,
+bool replay_segment(const struct scan_source *source, uint64_t salt, bool sealed,
     const struct replay_ops *ops, void *ctx);
 
 #endif

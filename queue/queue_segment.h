@@ -25,6 +25,7 @@ struct segment {
 	uint32_t	 zeroed;	/* up to here the file was written, with zeros at least */
 	uint32_t	 live;		/* messages whose record is in it */
 	uint32_t	 pins;		/* other reasons to keep it (drop files not yet removed) */
+	bool		 verify;	/* not known to be whole: whoever scans it checks content too */
 };
 
 void segment_name(uint64_t seq, uint64_t salt, char out[SEGMENT_NAME]);

@@ -177,7 +177,7 @@ replay(struct slice all, uint64_t salt)
 	struct scan_memory m;
 
 	scan_memory(&m, all);
-	assert_true(replay_segment(&m.source, salt, true, &replay_ops, &found));
+	assert_true(replay_segment(&m.source, salt, false, &replay_ops, &found));
 	return found;
 }
 
