@@ -166,8 +166,8 @@ ipc_name(uint16_t code)
 /* ---- sockets ---- */
 
 /* Several frames of the largest size must fit, or a full socket would never take one. */
-static void
-roomy(int fd)
+void
+ipc_roomy(int fd)
 {
 	int size = 4 * IPC_FRAME_MAX;
 
@@ -237,7 +237,7 @@ ipc_connect(int dirfd, const char *name)
 
 	if (fd == -1)
 		return -1;
-	roomy(fd);
+	ipc_roomy(fd);
 	if (at_folder(dirfd, name, fd, connect) != 0) {
 		int error = errno;
 
@@ -254,7 +254,7 @@ ipc_accept(int listener)
 	int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 	if (fd != -1)
-		roomy(fd);
+		ipc_roomy(fd);
 	return fd;
 }
 
@@ -263,8 +263,8 @@ ipc_pair(int fds[2])
 {
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) != 0)
 		return false;
-	roomy(fds[0]);
-	roomy(fds[1]);
+	ipc_roomy(fds[0]);
+	ipc_roomy(fds[1]);
 	return true;
 }
 

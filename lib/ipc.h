@@ -66,6 +66,8 @@ IPC_ELEMENTS(IPC_ELEMENT_DECLARE)
 int ipc_listen(int dirfd, const char *name, mode_t mode);
 int ipc_connect(int dirfd, const char *name);
 int ipc_accept(int listener);
+/* For a connection that another way accepted: buffers that take several frames. */
+void ipc_roomy(int fd);
 bool ipc_pair(int fds[2]);
 
 /* The uid at the other end when it connected (SO_PEERCRED). */

@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "conn.h"
 #include "log.h"
 #include "queue.h"
 #include "queue_apply.h"
@@ -34,7 +35,6 @@
 #define EX_OSERR	71
 #define LOCK_WAIT_MS	30000	/* the queue before us may still be finishing */
 #define DRAIN_MS	3000	/* for jobs that are under way */
-#define ACCEPTS_A_TURN	16
 #define MINUTE		60
 
 /* ---- what the log tells ---- */
@@ -86,6 +86,7 @@ on_committed(void *ctx)
 {
 	struct queue *q = ctx;
 
+	(void)log_flush();	/* what is answered has been told */
 	submit_answer(q);
 	drop_flush(q);
 	control_committed(q);
@@ -110,60 +111,36 @@ on_opening(void *ctx)
 /* ---- connections ---- */
 
 static void
-accept_some(int listener, struct queue *q, void (*accepted)(struct queue *q, int fd))
+on_submit(int fd, void *ctx)
 {
-	for (int i = 0; i < ACCEPTS_A_TURN; i++) {
-		int fd = ipc_accept(listener);
-
-		if (fd == -1)
-			return;
-		accepted(q, fd);
-	}
+	ipc_roomy(fd);
+	submit_accept(ctx, fd);
 }
 
 static void
-accept_deliver(struct queue *q, int fd)
+on_deliver(int fd, void *ctx)
 {
-	job_accept(q, CHANNEL_DELIVER, fd);
+	ipc_roomy(fd);
+	job_accept(ctx, CHANNEL_DELIVER, fd);
 }
 
 static void
-accept_relay(struct queue *q, int fd)
+on_relay(int fd, void *ctx)
 {
-	job_accept(q, CHANNEL_RELAY, fd);
+	ipc_roomy(fd);
+	job_accept(ctx, CHANNEL_RELAY, fd);
 }
 
 static void
-on_submit(evutil_socket_t fd, short what, void *arg)
+on_control(int fd, void *ctx)
 {
-	(void)what;
-	accept_some(fd, arg, submit_accept);
-}
-
-static void
-on_deliver(evutil_socket_t fd, short what, void *arg)
-{
-	(void)what;
-	accept_some(fd, arg, accept_deliver);
-}
-
-static void
-on_relay(evutil_socket_t fd, short what, void *arg)
-{
-	(void)what;
-	accept_some(fd, arg, accept_relay);
-}
-
-static void
-on_control(evutil_socket_t fd, short what, void *arg)
-{
-	(void)what;
-	accept_some(fd, arg, control_accept);
+	ipc_roomy(fd);
+	control_accept(ctx, fd);
 }
 
 static const struct {
 	const char	*name;
-	event_callback_fn accept;
+	void		(*accepted)(int fd, void *ctx);
 } listeners[] = {
 	{ "queue-submit", on_submit },
 	{ "queue-deliver", on_deliver },
@@ -176,12 +153,19 @@ listen_all(struct queue *q)
 {
 	for (size_t i = 0; i < LEN(listeners); i++) {
 		int fd = daemon_socket(&q->daemon, listeners[i].name, 0);
-		struct event *e = fd == -1 ? NULL :
-		    event_new(q->daemon.base, fd, EV_READ | EV_PERSIST, listeners[i].accept, q);
 
-		if (e == NULL || event_add(e, NULL) != 0)
+		q->listener[i] = fd == -1 ? NULL : conn_listen(q->daemon.base, fd, listeners[i].accepted, q);
+		if (q->listener[i] == NULL)
 			log_fatal(EX_OSERR, "cannot listen on %s", listeners[i].name);
-		q->listener[i] = e;
+	}
+}
+
+static void
+listen_no_more(struct queue *q)
+{
+	for (size_t i = 0; i < LEN(listeners); i++) {
+		conn_listener_free(q->listener[i]);
+		q->listener[i] = NULL;
 	}
 }
 
@@ -302,8 +286,7 @@ drain(void *ctx)
 	const struct timeval often = { .tv_usec = 10000 };
 
 	q->drain_until_usec = now_mono_usec() + DRAIN_MS * 1000;
-	for (size_t i = 0; i < LEN(listeners); i++)
-		(void)event_del(q->listener[i]);
+	listen_no_more(q);
 	q->drain_check = event_new(q->daemon.base, -1, EV_PERSIST, on_drain_end, q);
 	if (q->drain_check == NULL || event_add(q->drain_check, &often) != 0)
 		daemon_end(&q->daemon, 0);
@@ -313,8 +296,7 @@ static void
 clear(struct queue *q)
 {
 	queue_log_close(&q->log);	/* first: it may still answer */
-	for (size_t i = 0; i < LEN(listeners); i++)
-		event_free(q->listener[i]);
+	listen_no_more(q);
 	event_free(q->tick);
 	if (q->drain_check != NULL)
 		event_free(q->drain_check);

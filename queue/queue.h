@@ -26,6 +26,7 @@
 #include "queue_schedule.h"
 
 struct event;
+struct conn_listener;
 struct job_conn;
 struct job_table;
 struct submit_state;
@@ -52,7 +53,7 @@ struct queue {
 	struct trace_state	*trace;		/* queue_trace.c */
 	struct compact_state	*compact;	/* queue_compact.c */
 	struct recent_ids	*recent;	/* queue_recent.c: gone, but their submitter may ask again */
-	struct event		*listener[4];
+	struct conn_listener	*listener[4];
 	struct event		*tick;		/* once a second: compaction, space, left-overs */
 	uint64_t		 seconds;	/* ticks so far */
 	struct event		*drain_check;

@@ -15,6 +15,7 @@
 #include "queue_compact.h"
 #include "queue_file.h"
 #include "queue_ledger.h"
+#include "queue_peer.h"
 #include "queue_read.h"
 #include "queue_result.h"
 #include "queue_submit.h"
@@ -36,11 +37,8 @@ struct filter {
 };
 
 struct control_conn {
-	struct control_conn	*next;
-	struct queue		*queue;
-	struct ipc_conn		*conn;
+	struct peer		 peer;		/* first */
 	struct event		*turn;
-	uid_t			 uid;
 	/* A list or an action under way: */
 	struct message_ids	 ids;		/* at is NULL: nothing under way */
 	struct filter		 filter;
@@ -54,8 +52,7 @@ struct control_conn {
 };
 
 struct control_state {
-	struct control_conn	*conn;
-	unsigned		 n;
+	struct peers		 peers;
 	uint32_t		 next_ask;
 };
 
@@ -63,7 +60,10 @@ bool
 control_init(struct queue *q)
 {
 	q->control = calloc(1, sizeof(*q->control));
-	return q->control != NULL;
+	if (q->control == NULL)
+		return false;
+	q->control->peers = (struct peers){ .max = CONNECTIONS_MAX, .a_user = CONNECTIONS_A_USER };
+	return true;
 }
 
 /* ---- filters ---- */
@@ -115,7 +115,7 @@ done(struct control_conn *c)
 static bool
 begin(struct control_conn *c, uint64_t qid, struct slice sender, struct slice rcpt)
 {
-	struct queue *q = c->queue;
+	struct queue *q = c->peer.queue;
 
 	done(c);
 	c->count = 0;
@@ -142,7 +142,7 @@ send_end(struct control_conn *c, enum verdict verdict, uint64_t count, const cha
 {
 	const struct ipc_queue_end e = { .verdict = (uint8_t)verdict, .count = count, .text = slice_of(text) };
 
-	(void)IPC_CONN_SEND(c->conn, queue_end, &e, -1);
+	(void)IPC_CONN_SEND(c->peer.conn, queue_end, &e, -1);
 }
 
 static enum ipc_state
@@ -177,7 +177,7 @@ send_items(struct control_conn *c, struct buf *items)
 	const struct ipc_queue_items frame = { .items = buf_slice_of(items) };
 
 	if (items->len > 0)
-		(void)IPC_CONN_SEND(c->conn, queue_items, &frame, -1);
+		(void)IPC_CONN_SEND(c->peer.conn, queue_items, &frame, -1);
 	buf_reset(items);
 }
 
@@ -202,7 +202,7 @@ list_message(struct control_conn *c, const struct message *m, struct buf *items,
 	for (uint32_t i = 0; i < m->rcpt_n; i++) {
 		if (m->rcpt[i].stage >= STAGE_DONE)
 			continue;
-		(void)put_rcpt(c->queue, m, i, rcpts);
+		(void)put_rcpt(c->peer.queue, m, i, rcpts);
 		if (rcpts->len < RCPTS_OCTETS)
 			continue;
 		add_item(c, items, &item, rcpts);
@@ -225,7 +225,7 @@ act(struct control_conn *c, const struct message *m)
 		return true;
 	}
 	c->count++;
-	return result_action(c->queue, m, c->action, (uint32_t)c->uid, "");
+	return result_action(c->peer.queue, m, c->action, (uint32_t)c->peer.uid, "");
 }
 
 /* ---- a little at a time ---- */
@@ -241,7 +241,7 @@ go_on(struct control_conn *c)
 static void
 finish(struct control_conn *c)
 {
-	if (c->doing && !c->failed && queue_log_pending(&c->queue->log)) {
+	if (c->doing && !c->failed && queue_log_pending(&c->peer.queue->log)) {
 		c->wants_commit = true;
 		return;
 	}
@@ -269,9 +269,9 @@ on_turn(evutil_socket_t fd, short what, void *arg)
 		return;
 	buf_init(&items, IPC_FRAME_MAX);
 	buf_init(&rcpts, IPC_FRAME_MAX);
-	while (c->ids.n > 0 && ipc_conn_waiting(c->conn) <= LIST_WAITING &&
+	while (c->ids.n > 0 && ipc_conn_waiting(c->peer.conn) <= LIST_WAITING &&
 	    (c->ids.n % LOOK_EVERY != 0 || now_mono_usec() < end)) {
-		const struct message *m = messages_find(&c->queue->messages, messages_next_id(&c->ids));
+		const struct message *m = messages_find(&c->peer.queue->messages, messages_next_id(&c->ids));
 
 		if (m == NULL || !wanted(&c->filter, m))
 			continue;
@@ -283,7 +283,7 @@ on_turn(evutil_socket_t fd, short what, void *arg)
 	send_items(c, &items);
 	buf_clear(&items);
 	buf_clear(&rcpts);
-	if (ipc_conn_waiting(c->conn) > LIST_WAITING)
+	if (ipc_conn_waiting(c->peer.conn) > LIST_WAITING)
 		return;		/* goes on when it is drained */
 	if (c->ids.n > 0)
 		go_on(c);
@@ -304,7 +304,9 @@ on_drained(struct ipc_conn *conn, void *ctx)
 void
 control_committed(struct queue *q)
 {
-	for (struct control_conn *c = q->control->conn; c != NULL; c = c->next) {
+	for (struct peer *p = q->control->peers.first; p != NULL; p = p->next) {
+		struct control_conn *c = (struct control_conn *)(void *)p;
+
 		if (!c->wants_commit)
 			continue;
 		c->wants_commit = false;
@@ -337,9 +339,9 @@ take_list(struct control_conn *c, struct slice frame)
 static bool
 may(struct control_conn *c)
 {
-	struct queue *q = c->queue;
+	struct queue *q = c->peer.queue;
 
-	if (c->uid == 0 || c->uid == (q->daemon.uid == (uid_t)-1 ? geteuid() : q->daemon.uid))
+	if (c->peer.uid == 0 || c->peer.uid == (q->daemon.uid == (uid_t)-1 ? geteuid() : q->daemon.uid))
 		return true;
 	send_end(c, PERM, 0, "only root may do this");
 	return false;
@@ -355,7 +357,7 @@ take_do(struct control_conn *c, struct slice frame)
 	if (!may(c))
 		return true;
 	if (m.action == ACTION_COMPACT) {
-		compact_all(c->queue);
+		compact_all(c->peer.queue);
 		send_end(c, OK, 0, "");
 		return true;
 	}
@@ -365,7 +367,7 @@ take_do(struct control_conn *c, struct slice frame)
 		return true;
 	}
 	if (m.action == ACTION_RETRY || m.action == ACTION_RELEASE)
-		schedule_all_up(c->queue);
+		schedule_all_up(c->peer.queue);
 	c->doing = true;
 	c->as_it_was = false;
 	c->action = m.action;
@@ -407,17 +409,17 @@ take_export(struct control_conn *c, struct slice frame)
 		return false;
 	if (!may(c))
 		return true;
-	message = messages_find(&c->queue->messages, m.qid);
+	message = messages_find(&c->peer.queue->messages, m.qid);
 	if (message == NULL) {
 		send_end(c, PERM, 0, "no such message");
 		return true;
 	}
 	answer.qid = m.qid;
-	fd = content_fd(c->queue, message, &answer.size);
+	fd = content_fd(c->peer.queue, message, &answer.size);
 	if (fd == -1)
 		send_end(c, TEMP, 0, "the message cannot be read");
 	else
-		(void)IPC_CONN_SEND(c->conn, queue_content, &answer, fd);
+		(void)IPC_CONN_SEND(c->peer.conn, queue_content, &answer, fd);
 	return true;
 }
 
@@ -431,11 +433,11 @@ take_trace(struct control_conn *c, struct slice frame)
 		return false;
 	if (!may(c))
 		return true;
-	if (++c->queue->control->next_ask == 0)
-		c->queue->control->next_ask = 1;
-	fd = ipc_conn_dup(c->conn);
-	if (fd != -1 && trace_ask(c->queue, m.key, c->queue->control->next_ask, fd))
-		c->asked = c->queue->control->next_ask;
+	if (++c->peer.queue->control->next_ask == 0)
+		c->peer.queue->control->next_ask = 1;
+	fd = ipc_conn_dup(c->peer.conn);
+	if (fd != -1 && trace_ask(c->peer.queue, m.key, c->peer.queue->control->next_ask, fd))
+		c->asked = c->peer.queue->control->next_ask;
 	else
 		send_end(c, TEMP, 0, "the tracer is not there: try again later");
 	return true;
@@ -444,7 +446,9 @@ take_trace(struct control_conn *c, struct slice frame)
 void
 control_traced(struct queue *q, uint32_t id, bool told)
 {
-	for (struct control_conn *c = q->control->conn; c != NULL; c = c->next) {
+	for (struct peer *p = q->control->peers.first; p != NULL; p = p->next) {
+		struct control_conn *c = (struct control_conn *)(void *)p;
+
 		if (c->asked == 0 || (told && c->asked != id))
 			continue;
 		if (!told)
@@ -480,7 +484,7 @@ control_check_ledger(struct queue *q)
 static bool
 take_status(struct control_conn *c, struct slice frame)
 {
-	struct queue *q = c->queue;
+	struct queue *q = c->peer.queue;
 	const struct record_ledger *l = &q->ledger;
 	struct ipc_queue_status m;
 	struct ipc_queue_figures f;
@@ -494,7 +498,7 @@ take_status(struct control_conn *c, struct slice frame)
 	    .queued = count_live(q), .messages = q->messages.n, .held = q->messages.held,
 	    .log_octets = q->log.octets + queue_file_octets(q), .segments = q->log.segment_n,
 	    .set_aside = q->set_aside };
-	(void)IPC_CONN_SEND(c->conn, queue_figures, &f, -1);
+	(void)IPC_CONN_SEND(c->peer.conn, queue_figures, &f, -1);
 	return true;
 }
 
@@ -532,37 +536,15 @@ free_conn(struct control_conn *c)
 	done(c);
 	if (c->turn != NULL)
 		event_free(c->turn);
-	ipc_conn_free(c->conn);
-	free(c);
+	peer_free(&c->peer.queue->control->peers, &c->peer);
 }
 
 static void
 on_closed(struct ipc_conn *conn, void *ctx, const char *why)
 {
-	struct control_conn *c = ctx, **p;
-	struct control_state *s = c->queue->control;
-
 	(void)conn;
 	(void)why;
-	for (p = &s->conn; *p != c; p = &(*p)->next)
-		;
-	*p = c->next;
-	s->n--;
-	free_conn(c);
-}
-
-static bool
-has_room(const struct queue *q, uid_t uid)
-{
-	unsigned n = 0;
-
-	if (q->control->n >= CONNECTIONS_MAX)
-		return false;
-	if (submit_trusted(q, uid))
-		return true;
-	for (const struct control_conn *c = q->control->conn; c != NULL; c = c->next)
-		n += c->uid == uid;
-	return n < CONNECTIONS_A_USER && q->control->n < CONNECTIONS_MAX / 2;
+	free_conn(ctx);
 }
 
 void
@@ -570,39 +552,22 @@ control_accept(struct queue *q, int fd)
 {
 	static const struct ipc_conn_ops ops = { .frame = on_frame, .closed = on_closed, .drained = on_drained };
 	struct control_conn *c;
-	uid_t uid;
 
-	if (!ipc_peer_uid(fd, &uid) || !has_room(q, uid) || (c = calloc(1, sizeof(*c))) == NULL) {
-		(void)close(fd);
+	c = (struct control_conn *)(void *)peer_accept(q, &q->control->peers, fd, sizeof(*c), OUT_MAX, &ops);
+	if (c == NULL)
 		return;
-	}
-	*c = (struct control_conn){ .queue = q, .uid = uid };
-	c->conn = ipc_conn_new(q->daemon.base, fd, "queue", OUT_MAX, &ops, c);
-	if (c->conn == NULL) {
-		free(c);
-		return;
-	}
 	c->turn = event_new(q->daemon.base, -1, 0, on_turn, c);
-	if (c->turn == NULL) {
+	if (c->turn == NULL)
 		free_conn(c);
-		return;
-	}
-	c->next = q->control->conn;
-	q->control->conn = c;
-	q->control->n++;
 }
 
 void
 control_clear(struct queue *q)
 {
-	struct control_conn *next;
-
 	if (q->control == NULL)
 		return;
-	for (struct control_conn *c = q->control->conn; c != NULL; c = next) {
-		next = c->next;
-		free_conn(c);
-	}
+	while (q->control->peers.first != NULL)
+		free_conn((struct control_conn *)(void *)q->control->peers.first);
 	free(q->control);
 	q->control = NULL;
 }

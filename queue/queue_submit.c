@@ -10,6 +10,7 @@
 #include "queue_file.h"
 #include "queue_intake.h"
 #include "queue_lease.h"
+#include "queue_peer.h"
 #include "queue_read.h"
 #include "queue_recent.h"
 
@@ -37,12 +38,7 @@ struct lease {
 };
 
 struct submit_conn {
-	struct submit_conn	*next;
-	struct queue		*queue;
-	struct ipc_conn		*conn;
-	uint32_t		 serial;
-	uid_t			 uid;
-	bool			 trusted;	/* by its uid */
+	struct peer		 peer;		/* first */
 	struct pending		*pending;
 	unsigned		 pending_n;
 	struct lease		 lease[LEASES_A_CONN];
@@ -57,9 +53,7 @@ struct answer {
 };
 
 struct submit_state {
-	struct submit_conn	*conn;
-	unsigned		 conn_n;
-	uint32_t		 next_serial;
+	struct peers		 peers;
 	uid_t			 smtpd, vmail, self;
 	struct lease		 kept[LEASES_KEPT];
 	unsigned		 kept_next;
@@ -74,6 +68,7 @@ submit_init(struct queue *q)
 
 	if (s == NULL)
 		return false;
+	s->peers = (struct peers){ .max = CONNECTIONS_MAX, .a_user = CONNECTIONS_A_USER };
 	s->smtpd = daemon_peer_uid(&q->daemon.conf, "smtpd");
 	s->vmail = daemon_peer_uid(&q->daemon.conf, "vmail");
 	s->self = q->daemon.uid == (uid_t)-1 ? geteuid() : q->daemon.uid;
@@ -92,9 +87,9 @@ submit_trusted(const struct queue *q, uid_t uid)
 static bool
 is_local(const struct submit_conn *c)
 {
-	const char *peer = ipc_conn_peer(c->conn);
+	const char *peer = ipc_conn_peer(c->peer.conn);
 
-	return !c->trusted || (strcmp(peer, "smtpd") != 0 && strcmp(peer, "deliver") != 0);
+	return !c->peer.trusted || (strcmp(peer, "smtpd") != 0 && strcmp(peer, "deliver") != 0);
 }
 
 /* ---- messages that are begun ---- */
@@ -114,7 +109,7 @@ get_pending(struct submit_conn *c, uint64_t qid)
 {
 	struct pending *p = find_pending(c, qid);
 
-	if (p != NULL || c->pending_n >= (c->trusted ? PENDING_MAX : PENDING_A_USER))
+	if (p != NULL || c->pending_n >= (c->peer.trusted ? PENDING_MAX : PENDING_A_USER))
 		return p;
 	p = calloc(1, sizeof(*p));
 	if (p == NULL)
@@ -138,7 +133,7 @@ drop_pending(struct submit_conn *c, uint64_t qid)
 		return;
 	*at = p->next;
 	c->pending_n--;
-	queue_file_abort(c->queue, p->file);
+	queue_file_abort(c->peer.queue, p->file);
 	buf_clear(&p->rcpts);
 	free(p);
 }
@@ -155,17 +150,17 @@ in_lease(const struct lease *l, uint64_t qid)
 static bool
 may_use(const struct submit_conn *c, uint64_t qid)
 {
-	const struct submit_state *s = c->queue->submit;
+	const struct submit_state *s = c->peer.queue->submit;
 
-	if (qid == 0 || qid >= c->queue->lease_next)
+	if (qid == 0 || qid >= c->peer.queue->lease_next)
 		return false;
-	if (c->trusted)
+	if (c->peer.trusted)
 		return true;
 	for (unsigned i = 0; i < LEASES_A_CONN; i++)
 		if (in_lease(&c->lease[i], qid))
 			return true;
 	for (unsigned i = 0; i < LEASES_KEPT; i++)
-		if (s->kept[i].uid == c->uid && in_lease(&s->kept[i], qid))
+		if (s->kept[i].uid == c->peer.uid && in_lease(&s->kept[i], qid))
 			return true;
 	return false;
 }
@@ -174,7 +169,7 @@ may_use(const struct submit_conn *c, uint64_t qid)
 static bool
 is_repeat(const struct submit_conn *c, uint64_t qid)
 {
-	struct queue *q = c->queue;
+	struct queue *q = c->peer.queue;
 	const struct message *m = messages_find(&q->messages, qid);
 	struct record_message r;
 	struct slice content;
@@ -183,7 +178,7 @@ is_repeat(const struct submit_conn *c, uint64_t qid)
 		return false;
 	if (may_use(c, qid))
 		return true;
-	return m != NULL && queue_read(q, m, &r, &content) && r.origin == ORIGIN_LOCAL && r.uid == c->uid;
+	return m != NULL && queue_read(q, m, &r, &content) && r.origin == ORIGIN_LOCAL && r.uid == c->peer.uid;
 }
 
 /* ---- answers ---- */
@@ -193,7 +188,7 @@ send_result(struct submit_conn *c, uint64_t qid, enum verdict verdict, const cha
 {
 	const struct ipc_submit_result r = { .qid = qid, .verdict = (uint8_t)verdict, .text = slice_of(why) };
 
-	return IPC_CONN_SEND(c->conn, submit_result, &r, -1);
+	return IPC_CONN_SEND(c->peer.conn, submit_result, &r, -1);
 }
 
 void
@@ -217,12 +212,12 @@ submit_done(struct queue *q, uint64_t cookie, uint64_t qid, enum verdict verdict
 static void
 answer_one(struct queue *q, const struct answer *a)
 {
-	struct submit_conn *c = q->submit->conn;
+	struct peer *p = q->submit->peers.first;
 	struct message *m;
 
-	while (c != NULL && c->serial != a->serial)
-		c = c->next;
-	if (c != NULL && send_result(c, a->qid, a->verdict, a->why))
+	while (p != NULL && p->serial != a->serial)
+		p = p->next;
+	if (p != NULL && send_result((struct submit_conn *)(void *)p, a->qid, a->verdict, a->why))
 		return;
 	/* It does not know: it may come again with the same id. */
 	if (a->verdict != OK)
@@ -254,12 +249,12 @@ take_lease(struct submit_conn *c, struct slice frame)
 
 	if (!ipc_get_submit_lease(frame, &m) || m.count == 0)
 		return false;
-	if (!c->trusted && m.count > 16)
+	if (!c->peer.trusted && m.count > 16)
 		m.count = 16;
-	ids = (struct ipc_submit_ids){ .first = queue_lease(c->queue, m.count), .count = m.count };
+	ids = (struct ipc_submit_ids){ .first = queue_lease(c->peer.queue, m.count), .count = m.count };
 	c->lease[c->lease_next++ % LEASES_A_CONN] = (struct lease){ .first = ids.first, .count = ids.count,
-	    .uid = c->uid };
-	(void)IPC_CONN_SEND(c->conn, submit_ids, &ids, -1);
+	    .uid = c->peer.uid };
+	(void)IPC_CONN_SEND(c->peer.conn, submit_ids, &ids, -1);
 	return true;
 }
 
@@ -281,7 +276,7 @@ take_rcpts(struct submit_conn *c, struct slice frame)
 static bool
 take_file_open(struct submit_conn *c, struct slice frame)
 {
-	struct queue *q = c->queue;
+	struct queue *q = c->peer.queue;
 	struct ipc_submit_file_open m;
 	struct ipc_submit_file answer;
 	struct pending *p;
@@ -295,9 +290,9 @@ take_file_open(struct submit_conn *c, struct slice frame)
 		p->file = NULL;
 	}
 	if (p != NULL && !intake_known(q, m.qid))
-		p->file = queue_file_begin(q, (struct qid){ m.qid }, is_local(c), c->uid, &pass);
+		p->file = queue_file_begin(q, (struct qid){ m.qid }, is_local(c), c->peer.uid, &pass);
 	answer = (struct ipc_submit_file){ .qid = m.qid, .verdict = pass == -1 ? TEMP : OK };
-	(void)IPC_CONN_SEND(c->conn, submit_file, &answer, pass);
+	(void)IPC_CONN_SEND(c->peer.conn, submit_file, &answer, pass);
 	return true;
 }
 
@@ -317,7 +312,7 @@ static enum verdict
 place_content(struct submit_conn *c, const struct ipc_submit *m, struct pending *p, struct buf *with,
     struct record_message *r, struct slice *content, const char **why)
 {
-	struct queue *q = c->queue;
+	struct queue *q = c->peer.queue;
 	struct queue_file *file = p == NULL ? NULL : p->file;
 	enum verdict v;
 
@@ -335,7 +330,7 @@ place_content(struct submit_conn *c, const struct ipc_submit *m, struct pending 
 		*why = "content is not made of lines that end in CRLF";
 		if (!content_clean(m->content))
 			return PERM;
-		intake_received(q, m->qid, c->uid, with);
+		intake_received(q, m->qid, c->peer.uid, with);
 		(void)buf_slice(with, m->content);
 		*why = "no memory";
 		if (with->full)
@@ -355,7 +350,7 @@ place_content(struct submit_conn *c, const struct ipc_submit *m, struct pending 
 static enum verdict
 submit(struct submit_conn *c, const struct ipc_submit *m, const char **why)
 {
-	struct queue *q = c->queue;
+	struct queue *q = c->peer.queue;
 	struct pending *p = find_pending(c, m->qid);
 	const bool local = is_local(c);
 	struct record_message r = { .qid = m->qid, .origin = local ? ORIGIN_LOCAL : m->origin,
@@ -364,7 +359,7 @@ submit(struct submit_conn *c, const struct ipc_submit *m, const char **why)
 	    .login = local ? SLICE("") : m->login, .client_name = local ? SLICE("") : m->client_name,
 	    .client_address = local ? SLICE("") : m->client_address, .helo = local ? SLICE("") : m->helo,
 	    .protocol = local ? SLICE("LOCAL") : m->protocol, .message_id = m->message_id,
-	    .uid = local ? c->uid : UID_NONE };
+	    .uid = local ? c->peer.uid : UID_NONE };
 	struct slice content, rcpts = m->rcpts;
 	struct buf with;
 	enum verdict v;
@@ -386,7 +381,7 @@ submit(struct submit_conn *c, const struct ipc_submit *m, const char **why)
 		v = PERM;
 	}
 	if (v == OK)
-		v = intake_append(q, &r, rcpts, content, local, SUBMIT_COOKIE | c->serial, why);
+		v = intake_append(q, &r, rcpts, content, local, SUBMIT_COOKIE | c->peer.serial, why);
 	if (v != OK && (r.flags & MESSAGE_IN_FILE) != 0)
 		queue_file_remove(q, (struct qid){ m->qid });
 	buf_clear(&with);
@@ -459,61 +454,35 @@ on_frame(struct ipc_conn *conn, void *ctx, struct slice frame, int passed)
 /* ---- connections ---- */
 
 static void
-on_closed(struct ipc_conn *conn, void *ctx, const char *why)
+free_conn(struct submit_conn *c)
 {
-	struct submit_conn *c = ctx, **p;
-	struct submit_state *s = c->queue->submit;
+	struct submit_state *s = c->peer.queue->submit;
 
-	(void)why;
 	while (c->pending != NULL)
 		drop_pending(c, c->pending->qid);
-	for (unsigned i = 0; i < LEASES_A_CONN && !c->trusted; i++)
-		if (c->lease[i].count > 0)
-			s->kept[s->kept_next++ % LEASES_KEPT] = c->lease[i];
-	for (p = &s->conn; *p != c; p = &(*p)->next)
-		;
-	*p = c->next;
-	s->conn_n--;
-	ipc_conn_free(conn);
-	free(c);
+	peer_free(&s->peers, &c->peer);
 }
 
-static bool
-has_room(const struct queue *q, uid_t uid)
+static void
+on_closed(struct ipc_conn *conn, void *ctx, const char *why)
 {
-	unsigned n = 0;
+	struct submit_conn *c = ctx;
+	struct submit_state *s = c->peer.queue->submit;
 
-	if (q->submit->conn_n >= CONNECTIONS_MAX)
-		return false;
-	if (submit_trusted(q, uid))
-		return true;
-	for (const struct submit_conn *c = q->submit->conn; c != NULL; c = c->next)
-		n += c->uid == uid;
-	return n < CONNECTIONS_A_USER && q->submit->conn_n < CONNECTIONS_MAX / 2;
+	(void)conn;
+	(void)why;
+	for (unsigned i = 0; i < LEASES_A_CONN && !c->peer.trusted; i++)
+		if (c->lease[i].count > 0)
+			s->kept[s->kept_next++ % LEASES_KEPT] = c->lease[i];
+	free_conn(c);
 }
 
 void
 submit_accept(struct queue *q, int fd)
 {
 	static const struct ipc_conn_ops ops = { .frame = on_frame, .closed = on_closed };
-	struct submit_state *s = q->submit;
-	struct submit_conn *c;
-	uid_t uid;
 
-	if (!ipc_peer_uid(fd, &uid) || !has_room(q, uid) || (c = calloc(1, sizeof(*c))) == NULL) {
-		(void)close(fd);
-		return;
-	}
-	*c = (struct submit_conn){ .queue = q, .uid = uid, .trusted = submit_trusted(q, uid),
-	    .serial = ++s->next_serial };
-	c->conn = ipc_conn_new(q->daemon.base, fd, "queue", OUT_MAX, &ops, c);
-	if (c->conn == NULL) {
-		free(c);
-		return;
-	}
-	c->next = s->conn;
-	s->conn = c;
-	s->conn_n++;
+	(void)peer_accept(q, &q->submit->peers, fd, sizeof(struct submit_conn), OUT_MAX, &ops);
 }
 
 void
@@ -521,15 +490,8 @@ submit_clear(struct queue *q)
 {
 	struct submit_state *s = q->submit;
 
-	while (s != NULL && s->conn != NULL) {
-		struct submit_conn *c = s->conn;
-
-		s->conn = c->next;
-		while (c->pending != NULL)
-			drop_pending(c, c->pending->qid);
-		ipc_conn_free(c->conn);
-		free(c);
-	}
+	while (s != NULL && s->peers.first != NULL)
+		free_conn((struct submit_conn *)(void *)s->peers.first);
 	if (s != NULL)
 		free(s->answer);
 	free(s);

@@ -171,7 +171,7 @@ def test_kill_at_every_call(make_queue):
             assert answered <= set(done), (call, n)
             assert os.listdir(f"{queue.dir}/spool/large") == []
             queue.kill()
-            shutil.rmtree(queue.dir)
+            shutil.rmtree(queue.dir, ignore_errors=True)  # the tracer may still be ending
 
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
