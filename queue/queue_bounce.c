@@ -222,7 +222,7 @@ append(struct making *k, struct slice content)
 	ok = record_add_rcpt(&rcpts, &to) && !about.full;
 	r.rcpts = buf_slice_of(&rcpts);
 	r.about = buf_slice_of(&about);
-	if (content.len > IPC_INLINE_MAX) {
+	if (content.len > FILE_IN_LOG) {
 		r.flags = MESSAGE_IN_FILE;
 		ok = ok && queue_log_refuses(&q->log) == NULL && queue_file_store(q, k->qid, content) == OK;
 		content = slice_make("", 0);

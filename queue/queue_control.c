@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "ipc_conn.h"
@@ -375,26 +374,17 @@ take_do(struct control_conn *c, struct slice frame)
 	return true;
 }
 
-/* The message as a descriptor: its file, or a sealed piece of memory. */
+/* The message as a descriptor: its file, or a piece of memory. */
 static int
 content_fd(struct queue *q, const struct message *m, uint64_t *size)
 {
 	struct record_message r;
 	struct slice content;
-	int fd;
 
 	*size = m->size;
 	if ((m->flags & MESSAGE_LARGE) != 0)
 		return queue_file_open(q, (struct qid){ m->qid }, m->size);
-	if (!queue_read(q, m, &r, &content))
-		return -1;
-	fd = memfd_create("message", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (fd == -1)
-		return -1;
-	if (write(fd, content.ptr, content.len) == (ssize_t)content.len && lseek(fd, 0, SEEK_SET) == 0)
-		return fd;
-	(void)close(fd);
-	return -1;
+	return queue_read(q, m, &r, &content) ? queue_content_fd(content) : -1;
 }
 
 static bool

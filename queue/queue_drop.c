@@ -112,7 +112,7 @@ copy_large(struct queue *q, uint64_t qid, const struct buf *received, int fd, ui
 		v = copy_content(fd, NULL, to, why);
 	(void)close(to);
 	if (v == OK)
-		return queue_file_finish(q, f, size, why);
+		return queue_file_finish(q, f, NULL, size, why);
 	queue_file_abort(q, f);
 	return v;
 }
@@ -127,7 +127,7 @@ take_content(struct queue *q, uint64_t qid, const struct dropfile *d, int fd, st
 	if (d->content_size > q->daemon.conf.message_size)
 		return PERM;
 	intake_received(q, qid, d->uid, content);
-	if (content->len + d->content_size > IPC_INLINE_MAX) {
+	if (content->len + d->content_size > FILE_IN_LOG) {
 		r->flags |= MESSAGE_IN_FILE;
 		v = copy_large(q, qid, content, fd, &r->size, why);
 		buf_reset(content);
@@ -150,7 +150,7 @@ take_in(struct queue *q, const char *name, uint64_t qid, const char **why, bool 
 	int fd;
 
 	buf_init(&header, DROPFILE_PREFIX + DROPFILE_HEADER_MAX);
-	buf_init(&content, IPC_INLINE_MAX + 1024);
+	buf_init(&content, FILE_IN_LOG + 1024);
 	fd = dropfile_open(q->drop_dirfd, name, &header, &d);
 	*why = fd == -1 ? strerror(errno) : "";
 	*known = fd != -1 && d.qid != 0 && intake_known(q, d.qid);

@@ -173,14 +173,15 @@ queue_file_begin(struct queue *q, struct qid qid, bool local, uint32_t uid, int 
 	/* Some room for header lines of our own. */
 	*f = (struct queue_file){ .queue = q, .qid = qid, .max = q->daemon.conf.message_size + 4096, .pipe_fd = -1 };
 	temporary_name(qid, name);
-	f->fd = openat(q->large_dirfd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	f->fd = openat(q->large_dirfd, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (f->fd == -1) {
 		error = errno;
 		free(f);
 		errno = error;
 		return NULL;
 	}
-	if (local ? put_received(f, uid) && use_pipe(f, pass) : (*pass = fcntl(f->fd, F_DUPFD_CLOEXEC, 0)) != -1)
+	if (local ? put_received(f, uid) && use_pipe(f, pass) :
+	    (*pass = openat(q->large_dirfd, name, O_WRONLY | O_NOFOLLOW | O_CLOEXEC)) != -1)
 		return f;
 	error = errno;
 	queue_file_abort(q, f);
@@ -230,8 +231,31 @@ keep(struct queue *q, struct queue_file *f, const char **why)
 	return TEMP;
 }
 
+static enum verdict
+read_small(const struct queue_file *f, size_t size, struct buf *to, const char **why)
+{
+	char *room = buf_room(to, size);
+	size_t have = 0;
+
+	*why = "no memory";
+	if (room == NULL)
+		return TEMP;
+	while (have < size) {
+		ssize_t n = pread(f->fd, room + have, size - have, (off_t)have);
+
+		if (n == -1 && errno == EINTR)
+			continue;
+		*why = n == 0 ? "the file became shorter" : strerror(errno);
+		if (n <= 0)
+			return TEMP;
+		have += (size_t)n;
+	}
+	buf_add(to, size);
+	return OK;
+}
+
 enum verdict
-queue_file_finish(struct queue *q, struct queue_file *f, uint64_t *size, const char **why)
+queue_file_finish(struct queue *q, struct queue_file *f, struct buf *small, uint64_t *size, const char **why)
 {
 	enum verdict v = finish_pipe(f, why);
 	struct stat st;
@@ -245,14 +269,19 @@ queue_file_finish(struct queue *q, struct queue_file *f, uint64_t *size, const c
 		v = PERM;
 	}
 	if (v == OK)
-		v = keep(q, f, why);
-	if (v != OK) {
+		*size = (uint64_t)st.st_size;
+	if (v == OK && small != NULL && st.st_size <= FILE_IN_LOG) {
+		v = read_small(f, (size_t)st.st_size, small, why);
 		queue_file_abort(q, f);
 		return v;
 	}
-	*size = (uint64_t)st.st_size;
-	file_free(f);
-	return OK;
+	if (v == OK)
+		v = keep(q, f, why);
+	if (v == OK)
+		file_free(f);
+	else
+		queue_file_abort(q, f);
+	return v;
 }
 
 enum verdict
@@ -271,7 +300,7 @@ queue_file_store(struct queue *q, struct qid qid, struct slice content)
 		queue_file_abort(q, f);
 		return TEMP;
 	}
-	return queue_file_finish(q, f, &size, &why);
+	return queue_file_finish(q, f, NULL, &size, &why);
 }
 
 /* ---- those that messages own ---- */

@@ -31,8 +31,13 @@ struct queue_file *queue_file_begin(struct queue *q, struct qid qid, bool local,
  * All was written: sync the file, give it its name, sync the folder.  OK: size
  * octets are durable as spool/large/QID.  PERM: too large, or (local)
  * not CRLF lines.  f is freed; unless OK nothing is left behind.
+ *
+ * small: content of up to FILE_IN_LOG octets goes there instead, and nothing
+ * is left behind: the log takes it, which costs no sync of its own.  May be NULL.
  */
-enum verdict queue_file_finish(struct queue *q, struct queue_file *f, uint64_t *size, const char **why);
+#define FILE_IN_LOG (256u * 1024)
+enum verdict queue_file_finish(struct queue *q, struct queue_file *f, struct buf *small, uint64_t *size,
+    const char **why);
 void queue_file_abort(struct queue *q, struct queue_file *f);	/* NULL is fine */
 
 /* The same for content of our own, in one go. */

@@ -317,37 +317,6 @@ move_rcpts(struct message *m, struct task *t, struct job *j, uint32_t n)
 		t->last = RCPT_NONE;
 }
 
-static bool
-build(struct queue *q, const struct message *m, const struct task *t, uint32_t n, const uint32_t *wanted,
-    struct job *j, struct buf *frame)
-{
-	struct record_message r;
-	struct slice content, orcpt[RCPTS_A_JOB];
-	struct buf list;
-	struct ipc_job job = { .job = j->id, .qid = m->qid };
-	bool ok;
-
-	if (!queue_read_or_hold(q, m, &r, &content))
-		return false;
-	buf_init(&list, IPC_RCPTS_MAX);
-	find_orcpts(&r, wanted, orcpt, n);
-	ok = put_rcpts(m, t, orcpt, n, &list, &job.repeat);
-	job.in_file = (m->flags & MESSAGE_LARGE) != 0;
-	job.body_8bit = (m->flags & MESSAGE_8BIT_BODY) != 0;
-	job.arrival_usec = m->arrival_usec;
-	job.size = m->size;
-	job.sender = message_rcpt_sender(&q->messages, m, t->first);
-	job.envid = r.envid;
-	job.ret = r.ret;
-	job.client_address = r.client_address;
-	job.rcpts = buf_slice_of(&list);
-	job.content = job.in_file == 1 ? slice_make("", 0) : content;
-	j->before_usec = r.arrival_usec > r.received_usec ? r.arrival_usec - r.received_usec : 0;
-	ok = ok && ipc_put_job(frame, &job);
-	buf_clear(&list);
-	return ok;
-}
-
 static int
 open_content(struct queue *q, const struct message *m)
 {
@@ -362,6 +331,43 @@ open_content(struct queue *q, const struct message *m)
 	if ((m->flags & MESSAGE_HELD) == 0)
 		(void)result_action(q, m, ACTION_HOLD, UID_NONE, "content in spool/large is missing or damaged");
 	return -1;
+}
+
+static bool
+build(struct queue *q, const struct message *m, const struct task *t, uint32_t n, const uint32_t *wanted,
+    struct job *j, struct buf *frame, int *fd)
+{
+	struct record_message r;
+	struct slice content, orcpt[RCPTS_A_JOB];
+	struct buf list;
+	struct ipc_job job = { .job = j->id, .qid = m->qid };
+	bool ok;
+
+	if (!queue_read_or_hold(q, m, &r, &content))
+		return false;
+	buf_init(&list, IPC_RCPTS_MAX);
+	find_orcpts(&r, wanted, orcpt, n);
+	ok = put_rcpts(m, t, orcpt, n, &list, &job.repeat);
+	job.in_file = (m->flags & MESSAGE_LARGE) != 0 || content.len > IPC_INLINE_MAX;
+	job.body_8bit = (m->flags & MESSAGE_8BIT_BODY) != 0;
+	job.arrival_usec = m->arrival_usec;
+	job.size = m->size;
+	job.sender = message_rcpt_sender(&q->messages, m, t->first);
+	job.envid = r.envid;
+	job.ret = r.ret;
+	job.client_address = r.client_address;
+	job.rcpts = buf_slice_of(&list);
+	job.content = job.in_file == 1 ? slice_make("", 0) : content;
+	if (job.in_file == 1)
+		*fd = (m->flags & MESSAGE_LARGE) != 0 ? open_content(q, m) : queue_content_fd(content);
+	if (job.in_file == 1 && *fd == -1) {
+		buf_clear(&list);
+		return false;
+	}
+	j->before_usec = r.arrival_usec > r.received_usec ? r.arrival_usec - r.received_usec : 0;
+	ok = ok && ipc_put_job(frame, &job);
+	buf_clear(&list);
+	return ok;
 }
 
 bool
@@ -379,8 +385,9 @@ job_start(struct queue *q, struct destination *d, struct task *t)
 	buf_init(&frame, IPC_FRAME_MAX);
 	*j = (struct job){ .conn = c, .destination = d, .id = ++q->jobs->next_id, .qid = m->qid,
 	    .started_usec = now_usec() };
-	if (!build(q, m, t, n, wanted, j, &frame) ||
-	    ((m->flags & MESSAGE_LARGE) != 0 && (fd = open_content(q, m)) == -1)) {
+	if (!build(q, m, t, n, wanted, j, &frame, &fd)) {
+		if (fd != -1)
+			(void)close(fd);
 		buf_clear(&frame);
 		free(j);
 		return false;

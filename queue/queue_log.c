@@ -620,7 +620,7 @@ queue_log_drop_first(struct queue_log *l)
 	struct segment *s = l->first;
 	uint32_t size;
 
-	if (s == NULL || s->next == NULL || s->live > 0 || s->pins > 0)
+	if (s == NULL || s->next == NULL || s->live > 0 || s->pins > 0 || l->last->seq <= l->drop_after_seq)
 		return false;
 	size = s->size;
 	l->first = s->next;
@@ -632,6 +632,15 @@ queue_log_drop_first(struct queue_log *l)
 	}
 	l->segment_n--;
 	l->octets -= size;
+	/*
+	 * It must not come back when a younger one, which ends its messages, is
+	 * gone.  A sync that failed tells nothing if it is repeated: the ledger of
+	 * a new segment has to say that this one is done with.
+	 */
+	if (fsync(l->dirfd) != 0) {
+		log_say(LOG_LEVEL_WARNING, "cannot sync the folder of the log: %s", strerror(errno));
+		l->drop_after_seq = l->last->seq;
+	}
 	return true;
 }
 

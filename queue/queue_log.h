@@ -74,6 +74,8 @@ struct queue_log {
 	uint64_t		 records;	/* in the youngest segment */
 	struct buf		 cancel;	/* qids to be cancelled in the next segment */
 
+	uint64_t		 drop_after_seq;	/* none is dropped before one above this was begun */
+
 	struct event		*turn_end, *soon;	/* commit at the end of this turn; after a while */
 	bool			 turn_end_active, soon_active, committing;
 	bool			 broken;	/* nothing can be written now */

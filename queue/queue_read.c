@@ -1,5 +1,8 @@
 #include "queue_read.h"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include "log.h"
 #include "qid.h"
 #include "queue_result.h"
@@ -21,6 +24,19 @@ queue_read(struct queue *q, const struct message *m, struct record_message *r, s
 		return false;
 	}
 	return record_get_message(body, r) && r->qid == m->qid;
+}
+
+int
+queue_content_fd(struct slice content)
+{
+	int fd = memfd_create("message", MFD_CLOEXEC);
+
+	if (fd == -1)
+		return -1;
+	if (write(fd, content.ptr, content.len) == (ssize_t)content.len && lseek(fd, 0, SEEK_SET) == 0)
+		return fd;
+	(void)close(fd);
+	return -1;
 }
 
 bool

@@ -19,4 +19,7 @@ bool queue_read(struct queue *q, const struct message *m, struct record_message 
 bool queue_read_or_hold(struct queue *q, const struct message *m, struct record_message *r,
     struct slice *content);
 
+/* Content as a descriptor at its beginning, a piece of memory; -1: there is none, or no memory. */
+int queue_content_fd(struct slice content);
+
 #endif

@@ -112,9 +112,6 @@ segment_remove(int dirfd, struct segment *s)
 	segment_name(s->seq, s->salt, name);
 	if (unlinkat(dirfd, name, 0) != 0 && errno != ENOENT)
 		return false;
-	/* An older segment must never come back while a younger one that ends its messages is gone. */
-	if (fsync(dirfd) != 0)
-		return false;
 	segment_free(s);
 	return true;
 }

@@ -43,7 +43,7 @@ struct segment *segment_create(int dirfd, uint64_t seq, uint32_t limit);
 /* Nothing will be appended any more: cut it to what is in use.  False with errno: the rest stays, unused. */
 bool segment_close(struct segment *s);
 
-/* Remove the file and sync the folder; then free it.  False with errno: still there. */
+/* Remove the file, then free it; the folder is not synced.  False with errno: still there. */
 bool segment_remove(int dirfd, struct segment *s);
 void segment_free(struct segment *s);	/* closes the descriptor */
 

@@ -305,8 +305,8 @@ content_clean(struct slice content)
 }
 
 /*
- * Bring content to where it will be read from: into `with` behind our Received: line, or into a
- * file.  *content is what goes into the log.
+ * Bring content to where it will be read from: into `with` (behind our Received: line, or out of a
+ * small file), or into a file.  *content is what goes into the log.
  */
 static enum verdict
 place_content(struct submit_conn *c, const struct ipc_submit *m, struct pending *p, struct buf *with,
@@ -321,9 +321,11 @@ place_content(struct submit_conn *c, const struct ipc_submit *m, struct pending 
 		if (file == NULL)
 			return TEMP;
 		p->file = NULL;
-		*content = slice_make("", 0);
-		r->flags |= MESSAGE_IN_FILE;
-		return queue_file_finish(q, file, &r->size, why);
+		v = queue_file_finish(q, file, with, &r->size, why);
+		*content = buf_slice_of(with);
+		if (v == OK && r->size > FILE_IN_LOG)
+			r->flags |= MESSAGE_IN_FILE;
+		return v;
 	}
 	*content = m->content;
 	if (is_local(c)) {
@@ -338,13 +340,7 @@ place_content(struct submit_conn *c, const struct ipc_submit *m, struct pending 
 		*content = buf_slice_of(with);
 	}
 	r->size = content->len;
-	if (content->len <= IPC_INLINE_MAX)
-		return OK;
-	r->flags |= MESSAGE_IN_FILE;
-	*why = "cannot write into the spool";
-	v = queue_file_store(q, (struct qid){ m->qid }, *content);
-	*content = slice_make("", 0);
-	return v;
+	return OK;
 }
 
 static enum verdict
@@ -374,7 +370,7 @@ submit(struct submit_conn *c, const struct ipc_submit *m, const char **why)
 	*why = queue_log_refuses(&q->log);
 	if (*why != NULL)
 		return TEMP;
-	buf_init(&with, IPC_INLINE_MAX + 1024);
+	buf_init(&with, FILE_IN_LOG + 1024);
 	v = place_content(c, m, p, &with, &r, &content, why);
 	if (v == OK && r.size > q->daemon.conf.message_size + 4096) {
 		*why = "message too large";

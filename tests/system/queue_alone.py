@@ -170,6 +170,9 @@ def fault_library():
     return fault_library.path
 
 
+PAD = (b"p" * 898 + b"\r\n") * 300  # 270,000 octets; the log takes 256 KiB
+
+
 class Submitter:
     def __init__(self, conn):
         self.conn = conn
@@ -183,8 +186,9 @@ class Submitter:
 
     def start(self, rcpts, sender=b"sender@client.test", content=b"Subject: t\r\n\r\nbody\r\n", hint=REMOTE, qid=None,
               notify=0, large=False, **more):
-        """Send it, do not wait; the id."""
+        """Send it, do not wait; the id.  large: so much more that the log does not take it."""
         qid = qid or self.lease()
+        content += PAD * large
         items = [r if isinstance(r, dict) else {"addr": r, "hint": hint, "notify": notify} for r in rcpts]
         if large or len(content) > 65536:
             name, f, fd = self.conn.ask("submit_file_open", qid=qid)

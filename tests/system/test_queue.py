@@ -84,7 +84,7 @@ def test_long_list_in_parts(queue):
     assert queue.figures()["delivered"] == 1500
 
 
-@pytest.mark.parametrize("size", [0, 1, 65536, 65537, 3_000_000])
+@pytest.mark.parametrize("size", [0, 1, 65536, 65537, 262144, 262145, 3_000_000])
 def test_content_comes_out_as_it_came_in(queue, size):
     content = (b"Subject: s\r\n\r\n" + bytes(random.randrange(256) for _ in range(1000)) * (size // 1000 + 1))[:size]
     smtpd, relay = queue.smtpd(), queue.agent("relay", slots=0)
@@ -244,7 +244,8 @@ def test_one_bounce_for_all_that_fail_together(queue):
     assert queue.figures()["generated"] == 1
 
 
-def test_bounce_does_not_wait_for_what_is_deferred(queue):
+def test_bounce_does_not_wait_for_what_is_deferred(make_queue):
+    queue = make_queue(retry_min=60, retry_max=60).start()
     smtpd, deliver, relay = queue.smtpd(), queue.agent("deliver"), queue.agent("relay")
     smtpd.submit([{"addr": "a@far.test", "hint": REMOTE}, {"addr": "b@other.test", "hint": REMOTE}])
     jobs = [relay.job(), relay.job()]
