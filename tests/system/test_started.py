@@ -215,6 +215,8 @@ exec "$@"
 @pytest.mark.skipif(os.geteuid() != 0, reason="inetd wants root")
 def test_inetd_syslog(suite, syslog):
     """The socket is opened before confinement; a mistake in the configuration goes there as well, not to the client."""
+    if subprocess.run(["unshare", "-m", "mount", "-t", "tmpfs", "none", suite.dir], capture_output=True).returncode != 0:
+        pytest.skip("no mounts of its own here")
     conf = os.path.join(suite.dir, "syslog.conf")
     with open(suite.conf) as f, open(conf, "w") as g:
         g.write(re.sub(r"(?m)^log-to.*", 'log-to = "syslog"', f.read()))
