@@ -15,6 +15,7 @@ import re
 import shutil
 import smtplib
 import subprocess
+import tempfile
 import threading
 import time
 
@@ -60,11 +61,15 @@ class Mail:
             number = self.next
             self.next += 1
             self.doubt[number] = True
-        told = None
+        told, words = None, b""
         try:
-            client.sendmail("s@example.net", self.rcpts(number), self.content(number))
-            told = True
-        except (smtplib.SMTPResponseException, smtplib.SMTPRecipientsRefused):
+            client.ehlo_or_helo_if_needed()
+            if client.mail("s@example.net")[0] == 250 and all(client.rcpt(r)[0] == 250 for r in self.rcpts(number)):
+                code, words = client.data(self.content(number))
+                told = code == 250
+            else:
+                told = False
+        except smtplib.SMTPResponseException:
             told = False
         except (OSError, smtplib.SMTPException):
             pass
@@ -72,9 +77,12 @@ class Mail:
             if told is not None:
                 del self.doubt[number]
             if told:
-                self.taken[number] = True
+                self.taken[number] = words.split()[-1].decode()  # its queue id
             elif told is False:
                 self.refused.add(number)
+        if told is False:
+            with contextlib.suppress(OSError, smtplib.SMTPException):
+                client.rset()
         return told
 
     def connect(self):
@@ -138,7 +146,9 @@ class Mail:
                 raise Loss(f"{user} has {sorted(refused)}, which were refused")
             lost = [n for n in surely if user in self.users(n) and self.found[user][n] == 0]
             if lost:
-                raise Loss(f"{user} misses {len(lost)} of {len(surely)}: {sorted(lost)[:20]}")
+                lines = [x for x in self.suite.log().splitlines() if any(self.taken[n] in x for n in lost[:3])]
+                raise Loss(f"{user} misses {len(lost)} of {len(surely)}: {[(n, self.taken[n]) for n in sorted(lost)[:20]]}\n" +
+                           "\n".join(lines[-60:]))
         # Without an answer: for each of its users, or for none.
         for n in set(self.found["alice"]) ^ set(self.found["bob"]):
             if len(self.users(n)) == 2:
@@ -210,6 +220,14 @@ class Machine:
         self.disk.remove()
 
 
+def keep(machine, loss):
+    """What a loss left, for whoever looks for its cause."""
+    folder = tempfile.mkdtemp(prefix="pp-loss-")
+    machine.suite.kill_all()
+    subprocess.run(["cp", "-a", machine.suite.dir, folder], check=False)
+    return Loss(f"{loss}\nThe suite is in {folder}, as it was after it had come back.")
+
+
 def cuts(folder, kind, idle, n, seed):
     """n power cuts of one suite; how many messages were taken."""
     machine = Machine(folder, kind, seed)
@@ -221,6 +239,8 @@ def cuts(folder, kind, idle, n, seed):
             else:
                 machine.cut_under_load()
         return len(machine.mail.taken)
+    except Loss as e:
+        raise keep(machine, e) from e
     finally:
         machine.close()
 
