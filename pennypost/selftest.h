@@ -11,6 +11,7 @@
  * selftest_suite.c	the scratch suite: made, started, killed, removed
  * selftest_point.c	a process killed before or after its n-th write, sync, rename, answer
  * selftest_load.c	the senders, and what they were answered
+ * selftest_imap.c	the keepers: APPEND, COPY, MOVE, STORE, EXPUNGE
  * selftest_message.c	the content of message n, and the way back
  * selftest_verify.c	mailboxes and queue against the answers
  */
@@ -35,6 +36,10 @@
 #define PLACE_QUEUE	SELFTEST_USERS
 #define SENDERS_SMTP	6
 #define SENDERS		8		/* the last ones use sendmail */
+#define KEEPERS		2		/* by IMAP, in mailboxes of their own, k0@ and k1@ */
+#define WORKERS		(SENDERS + KEEPERS)
+#define KEEPS_MAX	4096		/* messages of a keeper between two looks */
+#define SELFTEST_PASSWORD "not a secret"
 #define MESSAGES_MAX	(8u * 1024 * 1024)
 
 /* What the sender of a message knows of it. */
@@ -50,13 +55,34 @@ struct selftest_fate {
 	uint16_t	code;		/* of the SMTP reply or of the exit; the same */
 	uint8_t		seen[PLACES];	/* how often it was found there, in all checks so far */
 	uint64_t	qid;		/* under which it was found first; 0: not yet */
+	uint32_t	keep;		/* a keeper's: keeper * KEEPS_MAX + index + 1; 0: none */
+};
+
+/* How often a keeper's message is in these folders. */
+struct keep_counts {
+	uint8_t	inbox, archive, sent;
+};
+struct keep {
+	uint32_t		 n, uid;	/* uid in INBOX; 0: not there, or not known */
+	struct keep_counts	 allowed[2];	/* by what was answered */
+	uint8_t			 allowed_n;
+	bool			 flagged;	/* \Flagged was set for certain */
+	const char		*last;		/* the command that counts, for the report */
+	struct keep_counts	 seen;
+	bool			 seen_flagged;	/* in INBOX or Archive */
+};
+struct keeps {
+	uint32_t		 n;		/* written by the keeper; emptied when it rests */
+	uint64_t		 commands[3];	/* OK, NO, without an answer */
+	struct keep		 at[KEEPS_MAX];
 };
 
 /* Between the senders and their parent, in shared memory. */
 struct selftest_shared {
 	_Atomic bool		pause;		/* finish the message at hand and wait */
-	_Atomic bool		idle[SENDERS];	/* waits */
+	_Atomic bool		idle[WORKERS];	/* waits */
 	_Atomic uint32_t	next;		/* number of the next message */
+	struct keeps		keeps[KEEPERS];
 	struct selftest_fate	fate[MESSAGES_MAX];
 };
 
@@ -106,12 +132,12 @@ struct selftest_suite {
 	char			 dir[4096];	/* scratch folder; absolute */
 	char			 conf_file[4200];
 	char			 self[4096];	/* this program */
-	uint16_t		 smtp_port;
+	uint16_t		 smtp_port, imap_port;
 	struct conf		 conf;		/* of the scratch suite */
 	bool			 loaded;
 	unsigned		 wait_s;	/* for the next step of a queue that runs dry */
 	bool			 untraced;	/* a process could not be traced */
-	pid_t			 sender[SENDERS];
+	pid_t			 worker[WORKERS];
 	unsigned		 starts;
 	uint64_t		 start_usec;	/* time in all starts together */
 	struct suite_deaths {
@@ -125,7 +151,7 @@ extern volatile sig_atomic_t selftest_stop;	/* Ctrl-C: end as soon as possible *
 bool suite_make(struct selftest_suite *s, const char *below);
 bool suite_start(struct selftest_suite *s);	/* says why not; true if it runs already */
 bool suite_runs(const struct selftest_suite *s);	/* is there a master? */
-/* All its processes: our descendants but the senders.  malloc'd. */
+/* All its processes: our descendants but the workers.  malloc'd. */
 struct proc *suite_processes(const struct selftest_suite *s, size_t *n);
 /* Kill until none is left. */
 void suite_kill_all(struct selftest_suite *s);
@@ -143,11 +169,18 @@ void suite_clear(struct selftest_suite *s, bool keep);
 
 /* ---- selftest_load.c ---- */
 
-/* Fork the senders; they end with us. */
+/* Fork senders and keepers; they end with us. */
 bool load_start(struct selftest_suite *s, struct selftest_shared *shared, uint64_t seed);
 /* Stop them between two messages; false: one does not come to rest. */
 bool load_pause(struct selftest_shared *shared, unsigned wait_ms);
 void load_go_on(struct selftest_shared *shared);
+/* For a worker, between two messages: wait while there is a pause. */
+void load_rest(struct selftest_shared *shared, size_t worker);
+
+/* ---- selftest_imap.c ---- */
+
+_Noreturn void keeper_run(const struct selftest_suite *suite, struct selftest_shared *shared, uint64_t seed,
+    unsigned which);
 
 /* ---- selftest_verify.c ---- */
 
@@ -160,6 +193,8 @@ struct verify_result {
 	uint64_t	ghosts;			/* refused, or never sent there, and there */
 	uint64_t	strangers;		/* of them: none of the messages that were sent */
 	uint64_t	octets;			/* read back */
+	uint64_t	kept;			/* messages of keepers that were compared */
+	uint64_t	keeps_wrong;		/* of them: not in a state that the answers allow */
 };
 
 /*
@@ -168,8 +203,7 @@ struct verify_result {
  * suite did not come so far (said); what is there was looked at all the same.
  */
 bool verify_look(struct selftest_suite *s, struct selftest_shared *shared, uint64_t seed, struct verify_result *r);
-/* Compare all that was seen so far with what the senders were told; says the first losses. */
-void verify_count(const struct selftest_suite *s, const struct selftest_shared *shared, uint64_t seed,
-    struct verify_result *r);
+/* Compare all that was seen so far with what senders and keepers were told; says the first losses. */
+void verify_count(const struct selftest_suite *s, struct selftest_shared *shared, uint64_t seed, struct verify_result *r);
 
 #endif

@@ -151,7 +151,8 @@ tell(const struct selftest *t)
 static bool
 found_fault(const struct verify_result *r)
 {
-	return r->lost > 0 || r->doubled > 0 || r->torn > 0 || r->ghosts > 0 || r->strangers > 0;
+	return r->lost > 0 || r->doubled > 0 || r->torn > 0 || r->ghosts > 0 || r->strangers > 0 ||
+	    r->keeps_wrong > 0;
 }
 
 /* Everything is killed between two messages of each sender, but in the midst of deliveries. */
@@ -194,6 +195,17 @@ run_rounds(struct selftest *t)
 
 /* ---- the report ---- */
 
+/* Of all keepers: those answered OK, NO, not at all. */
+static uint64_t
+commands(const struct selftest *t, size_t how)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < KEEPERS; i++)
+		n += t->shared->keeps[i].commands[how];
+	return n;
+}
+
 static void
 report_json(const struct selftest *t, double seconds)
 {
@@ -203,7 +215,7 @@ report_json(const struct selftest *t, double seconds)
 	for (size_t i = 0; i < POINT_CALLS; i++)
 		(void)json_object_set_new(points, point_name[i], json_pack("{s:I, s:I}", "before",
 		    (json_int_t)t->points[i][0], "after", (json_int_t)t->points[i][1]));
-	cli_json(json_pack("{s:s, s:I, s:I, s:{s:I, s:I, s:I}, s:o, s:I, s:f, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:b}",
+	cli_json(json_pack("{s:s, s:I, s:I, s:{s:I, s:I, s:I}, s:o, s:I, s:f, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:{s:I, s:I, s:I, s:I, s:I}, s:b, s:b}",
 	    "dir", t->suite.dir, "seed", (json_int_t)t->seed, "rounds", (json_int_t)t->done,
 	    "kills", "one", (json_int_t)t->kills[KILL_ONE], "all", (json_int_t)t->kills[KILL_ALL],
 	    "point", (json_int_t)t->kills[KILL_POINT], "points", points,
@@ -211,7 +223,9 @@ report_json(const struct selftest *t, double seconds)
 	    "taken", (json_int_t)r->taken, "refused", (json_int_t)r->refused, "unanswered", (json_int_t)r->doubt,
 	    "unanswered_there", (json_int_t)r->doubt_there, "lost", (json_int_t)r->lost,
 	    "doubled", (json_int_t)r->doubled, "torn", (json_int_t)r->torn, "refused_there", (json_int_t)r->ghosts,
-	    "strangers", (json_int_t)r->strangers, "came_back", !t->broken, "interrupted", selftest_stop != 0));
+	    "strangers", (json_int_t)r->strangers,
+	    "imap", "kept", (json_int_t)r->kept, "wrong", (json_int_t)r->keeps_wrong, "ok", (json_int_t)commands(t, 0),
+	    "no", (json_int_t)commands(t, 1), "unanswered", (json_int_t)commands(t, 2), "came_back", !t->broken, "interrupted", selftest_stop != 0));
 }
 
 static void
@@ -231,6 +245,9 @@ report_text(const struct selftest *t, double seconds)
 	(void)printf("messages: %llu taken, %llu refused, %llu without an answer (%llu of them there); %.1f MB read back\n",
 	    (unsigned long long)r->taken, (unsigned long long)r->refused, (unsigned long long)r->doubt,
 	    (unsigned long long)r->doubt_there, (double)r->octets / 1e6);
+	(void)printf("IMAP: %llu messages kept, %llu of them wrong; commands: %llu OK, %llu NO, %llu without an answer\n",
+	    (unsigned long long)r->kept, (unsigned long long)r->keeps_wrong, (unsigned long long)commands(t, 0),
+	    (unsigned long long)commands(t, 1), (unsigned long long)commands(t, 2));
 	(void)printf("lost %llu, doubled %llu, torn %llu, refused but there %llu, strangers %llu\n",
 	    (unsigned long long)r->lost, (unsigned long long)r->doubled, (unsigned long long)r->torn,
 	    (unsigned long long)r->ghosts, (unsigned long long)r->strangers);

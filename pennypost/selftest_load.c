@@ -250,25 +250,29 @@ send_next(struct sender *s)
 		suite_nap(AGAIN_USEC);
 }
 
+void
+load_rest(struct selftest_shared *shared, size_t worker)
+{
+	while (atomic_load(&shared->pause)) {
+		atomic_store(&shared->idle[worker], true);
+		suite_nap(PAUSE_USEC);
+	}
+	atomic_store(&shared->idle[worker], false);
+}
+
 static _Noreturn void
 sender(const struct selftest_suite *suite, struct selftest_shared *shared, uint64_t seed, unsigned which)
 {
 	struct sender s = { .suite = suite, .shared = shared, .seed = seed, .random = selftest_mix(seed, which + 1000),
 	    .which = which, .fd = -1 };
 
-	(void)signal(SIGPIPE, SIG_IGN);
-	(void)signal(SIGINT, SIG_DFL);
-	(void)signal(SIGTERM, SIG_DFL);
 	buf_init(&s.content, 1024 * 1024);
 	buf_init(&s.wire, 2 * 1024 * 1024);
 	buf_init(&s.in, 65536);
 	for (;;) {
-		while (atomic_load(&shared->pause)) {
+		if (atomic_load(&shared->pause))
 			hang_up(&s);
-			atomic_store(&shared->idle[which], true);
-			suite_nap(PAUSE_USEC);
-		}
-		atomic_store(&shared->idle[which], false);
+		load_rest(shared, which);
 		send_next(&s);
 	}
 }
@@ -278,15 +282,20 @@ load_start(struct selftest_suite *s, struct selftest_shared *shared, uint64_t se
 {
 	pid_t self = getpid();
 
-	for (unsigned i = 0; i < SENDERS; i++) {
-		s->sender[i] = fork();
-		if (s->sender[i] < 0)
+	for (unsigned i = 0; i < WORKERS; i++) {
+		s->worker[i] = fork();
+		if (s->worker[i] < 0)
 			return false;
-		if (s->sender[i] > 0)
+		if (s->worker[i] > 0)
 			continue;
 		if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0 || getppid() != self)
 			_exit(EX_OSERR);
-		sender(s, shared, seed, i);
+		(void)signal(SIGPIPE, SIG_IGN);
+		(void)signal(SIGINT, SIG_IGN);	/* of a terminal: our parent ends us */
+		(void)signal(SIGTERM, SIG_DFL);
+		if (i < SENDERS)
+			sender(s, shared, seed, i);
+		keeper_run(s, shared, seed, i - SENDERS);
 	}
 	return true;
 }
@@ -298,18 +307,18 @@ load_pause(struct selftest_shared *shared, unsigned wait_ms)
 	size_t at_rest = 0;
 
 	atomic_store(&shared->pause, true);
-	while (at_rest < SENDERS && now_mono_usec() < over && !selftest_stop) {
+	while (at_rest < WORKERS && now_mono_usec() < over && !selftest_stop) {
 		suite_nap(PAUSE_USEC);
-		for (at_rest = 0; at_rest < SENDERS && atomic_load(&shared->idle[at_rest]); at_rest++)
+		for (at_rest = 0; at_rest < WORKERS && atomic_load(&shared->idle[at_rest]); at_rest++)
 			;
 	}
-	return at_rest == SENDERS;
+	return at_rest == WORKERS;
 }
 
 void
 load_go_on(struct selftest_shared *shared)
 {
-	for (size_t i = 0; i < SENDERS; i++)
+	for (size_t i = 0; i < WORKERS; i++)
 		atomic_store(&shared->idle[i], false);
 	atomic_store(&shared->pause, false);
 }

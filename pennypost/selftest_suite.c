@@ -140,9 +140,12 @@ add_users(const struct selftest_suite *s)
 {
 	char address[64];
 
-	for (unsigned i = 0; i < SELFTEST_USERS; i++) {
-		(void)snprintf(address, sizeof(address), "u%u@" SELFTEST_DOMAIN, i);
-		if (TOOL(s, "not a secret\n", "-C", s->conf_file, "user", "add", address, "--password-stdin") != 0)
+	for (unsigned i = 0; i < SELFTEST_USERS + KEEPERS; i++) {
+		if (i < SELFTEST_USERS)
+			(void)snprintf(address, sizeof(address), "u%u@" SELFTEST_DOMAIN, i);
+		else
+			(void)snprintf(address, sizeof(address), "k%u@" SELFTEST_DOMAIN, i - SELFTEST_USERS);
+		if (TOOL(s, SELFTEST_PASSWORD "\n", "-C", s->conf_file, "user", "add", address, "--password-stdin") != 0)
 			return false;
 	}
 	return TOOL(s, NULL, "-C", s->conf_file, "alias", "add", "both@" SELFTEST_DOMAIN,
@@ -174,15 +177,19 @@ make_folder(struct selftest_suite *s, const char *below)
 bool
 suite_make(struct selftest_suite *s, const char *below)
 {
-	char port[32];
+	char smtp[32], imap[32];
 
 	if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0 || !make_folder(s, below))
 		return false;
 	s->smtp_port = free_port();
-	(void)snprintf(port, sizeof(port), "smtp=%u", s->smtp_port);
+	do {
+		s->imap_port = free_port();
+	} while (s->imap_port == s->smtp_port && s->imap_port != 0);
+	(void)snprintf(smtp, sizeof(smtp), "smtp=%u", s->smtp_port);
+	(void)snprintf(imap, sizeof(imap), "imaps=%u", s->imap_port);
 	if (TOOL(s, NULL, "init", "--domain", SELFTEST_DOMAIN, "--hostname", "mail." SELFTEST_DOMAIN,
-	    "--address", "127.0.0.1", "--port", port, "--port", "submission=0", "--port", "submissions=0", "--port",
-	    "imap=0", "--port=imaps=0", "--port=pop3=0", "--port=pop3s=0", s->dir) == 0 &&
+	    "--address", "127.0.0.1", "--port", smtp, "--port", imap, "--port", "submission=0", "--port", "submissions=0", "--port",
+	    "imap=0", "--port=pop3=0", "--port=pop3s=0", s->dir) == 0 &&
 	    write_options(s) && add_users(s) && conf_load(&s->conf, s->conf_file, NULL)) {
 		s->loaded = true;
 		return true;
@@ -222,10 +229,10 @@ suite_start(struct selftest_suite *s)
 /* ---- its processes ---- */
 
 static bool
-is_sender(const struct selftest_suite *s, pid_t pid)
+is_worker(const struct selftest_suite *s, pid_t pid)
 {
-	for (size_t i = 0; i < SENDERS; i++)
-		if (s->sender[i] == pid)
+	for (size_t i = 0; i < WORKERS; i++)
+		if (s->worker[i] == pid)
 			return true;
 	return false;
 }
@@ -240,7 +247,7 @@ suite_processes(const struct selftest_suite *s, size_t *n)
 	while (more) {
 		more = false;
 		for (size_t i = 0; i < *n; i++) {
-			bool ours = all[i].ppid == getpid() && !is_sender(s, all[i].pid);
+			bool ours = all[i].ppid == getpid() && !is_worker(s, all[i].pid);
 
 			for (size_t k = 0; k < *n && !ours && !all[i].picked; k++)
 				ours = all[k].picked && all[k].pid == all[i].ppid;
@@ -307,7 +314,7 @@ suite_tired(const struct selftest_suite *s)
 static bool
 carries_mail(const char *name)
 {
-	static const char *const names[] = { "smtpd", "queue", "deliver", "relay" };
+	static const char *const names[] = { "smtpd", "queue", "deliver", "relay", "imapd" };
 
 	for (size_t i = 0; i < LEN(names); i++)
 		if (strcmp(names[i], name) == 0)
@@ -366,10 +373,10 @@ suite_kill_one(struct selftest_suite *s, uint64_t *random, struct point *p)
 void
 suite_clear(struct selftest_suite *s, bool keep)
 {
-	for (size_t i = 0; i < SENDERS; i++) {
-		if (s->sender[i] > 0)
-			(void)kill(s->sender[i], SIGKILL);
-		s->sender[i] = 0;	/* what it started is ended with the suite */
+	for (size_t i = 0; i < WORKERS; i++) {
+		if (s->worker[i] > 0)
+			(void)kill(s->worker[i], SIGKILL);
+		s->worker[i] = 0;	/* what it started is ended with the suite */
 	}
 	suite_kill_all(s);
 	if (s->dir[0] != '\0' && !keep && !purge_folder(s->dir))

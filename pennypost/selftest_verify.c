@@ -21,6 +21,7 @@
 
 #define TURN_USEC	20000
 #define SAID_MAX	10	/* losses told one by one */
+#define PLACE_INBOX	PLACES	/* of keepers; then Archive, Sent */
 #define ITEM_IDS	100000	/* waiting messages looked at */
 
 struct look {
@@ -49,6 +50,29 @@ count(struct look *l, uint32_t n, size_t place, uint64_t qid)
 		f->qid = qid;
 }
 
+/* A keeper's message, in this folder of his. */
+static void
+count_keep(struct look *l, const char *where, uint32_t n, size_t place)
+{
+	const uint32_t at = l->shared->fate[n].keep;
+	struct keep *m = at == 0 ? NULL : &l->shared->keeps[(at - 1) / KEEPS_MAX].at[(at - 1) % KEEPS_MAX];
+	const char *flags = strstr(where, ":2,");
+
+	if (m == NULL || m->n != n) {
+		/* Not of a keeper, or counted at an earlier look and back again. */
+		if (l->r->strangers++ < SAID_MAX)
+			cli_say(l->suite->cli, "%s, message %u, should not be there", where, n);
+		return;
+	}
+	if (place == PLACE_INBOX + 2) {
+		m->seen.sent++;
+		return;
+	}
+	m->seen.inbox = (uint8_t)(m->seen.inbox + (place == PLACE_INBOX));
+	m->seen.archive = (uint8_t)(m->seen.archive + (place != PLACE_INBOX));
+	m->seen_flagged |= flags != NULL && strchr(flags, 'F') != NULL;
+}
+
 static void
 saw(struct look *l, const char *where, size_t place, uint64_t qid, struct slice content)
 {
@@ -65,7 +89,10 @@ saw(struct look *l, const char *where, size_t place, uint64_t qid, struct slice 
 	}
 	if (!whole && l->r->torn++ < SAID_MAX)
 		cli_say(c, "%s, message %u, is not whole", where, n);
-	count(l, n, place, qid);
+	if (place >= PLACES)
+		count_keep(l, where, n, place);
+	else
+		count(l, n, place, qid);
 }
 
 static bool
@@ -103,16 +130,14 @@ name_qid(const char *name)
 }
 
 static bool
-look_at_folder(struct look *l, size_t user, const char *sub)
+look_at_folder(struct look *l, const char *path, size_t place)
 {
-	const struct conf *conf = &l->suite->conf;
-	char path[4400], where[4800];
 	const struct dirent *e;
+	char where[4800];
 	bool ok = true;
 	DIR *dir;
 	int fd;
 
-	(void)snprintf(path, sizeof(path), "%s/" SELFTEST_DOMAIN "/u%zu/Maildir/%s", conf->mail_root, user, sub);
 	dir = opendir(path);
 	if (dir == NULL)
 		return errno == ENOENT;		/* no mail came yet */
@@ -121,7 +146,7 @@ look_at_folder(struct look *l, size_t user, const char *sub)
 			continue;
 		(void)snprintf(where, sizeof(where), "%s/%s", path, e->d_name);
 		fd = openat(dirfd(dir), e->d_name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-		ok = fd >= 0 && look_at(l, where, user, name_qid(e->d_name), fd) && unlinkat(dirfd(dir), e->d_name, 0) == 0;
+		ok = fd >= 0 && look_at(l, where, place, name_qid(e->d_name), fd) && unlinkat(dirfd(dir), e->d_name, 0) == 0;
 		if (!ok)
 			cli_errno(l->suite->cli, "%s", where);
 		if (fd >= 0)
@@ -131,13 +156,34 @@ look_at_folder(struct look *l, size_t user, const char *sub)
 	return ok;
 }
 
+/* new/ and cur/ of "u0/Maildir", "k1/Maildir/.Sent". */
+static bool
+look_at_maildir(struct look *l, const char *name, size_t i, const char *folder, size_t place)
+{
+	static const char *const sub[] = { "new", "cur" };
+	char path[4400];
+	bool ok = true;
+
+	for (size_t k = 0; k < LEN(sub) && ok; k++) {
+		(void)snprintf(path, sizeof(path), "%s/" SELFTEST_DOMAIN "/%s%zu/Maildir%s/%s", l->suite->conf.mail_root,
+		    name, i, folder, sub[k]);
+		ok = look_at_folder(l, path, place);
+	}
+	return ok;
+}
+
 static bool
 look_at_mailboxes(struct look *l)
 {
-	for (size_t user = 0; user < SELFTEST_USERS; user++)
-		if (!look_at_folder(l, user, "new") || !look_at_folder(l, user, "cur"))
-			return false;
-	return true;
+	static const char *const folder[] = { "", "/.Archive", "/.Sent" };
+	bool ok = true;
+
+	for (size_t user = 0; user < SELFTEST_USERS && ok; user++)
+		ok = look_at_maildir(l, "u", user, "", user);
+	for (size_t keeper = 0; keeper < KEEPERS; keeper++)
+		for (size_t k = 0; k < LEN(folder) && ok; k++)
+			ok = look_at_maildir(l, "k", keeper, folder[k], PLACE_INBOX + k);
+	return ok;
 }
 
 /* ---- the queue ---- */
@@ -265,8 +311,7 @@ bool
 verify_look(struct selftest_suite *s, struct selftest_shared *shared, uint64_t seed, struct verify_result *r)
 {
 	struct look l = { .suite = s, .shared = shared, .seed = seed, .r = r };
-
-	bool dry = look_at_queue(&l);
+	const bool dry = look_at_queue(&l);
 
 	return look_at_mailboxes(&l) && dry;
 }
@@ -319,9 +364,30 @@ judge(struct judge *j, uint32_t n, const struct selftest_fate *f, unsigned wante
 	}
 }
 
+static bool
+allows(const struct keep *m, const struct keep_counts *c)
+{
+	return m->seen.inbox == c->inbox && m->seen.archive == c->archive && m->seen.sent == c->sent &&
+	    (!m->flagged || m->seen_flagged || c->inbox + c->archive == 0);
+}
+
+static void
+judge_keep(struct judge *j, const struct keep *m)
+{
+	const struct keep_counts *a = &m->allowed[0], *b = &m->allowed[m->allowed_n - 1];
+
+	j->r->kept++;
+	if (allows(m, a) || allows(m, b))
+		return;
+	j->r->keeps_wrong++;
+	if (j->said++ < SAID_MAX)
+		cli_say(j->suite->cli, "message %u (IMAP, after %s): INBOX %u, Archive %u, Sent %u%s instead of %u, %u, %u or "
+		    "%u, %u, %u%s", m->n, m->last, m->seen.inbox, m->seen.archive, m->seen.sent, m->seen_flagged ? ", flagged" : "",
+		    a->inbox, a->archive, a->sent, b->inbox, b->archive, b->sent, m->flagged ? ", flagged" : "");
+}
+
 void
-verify_count(const struct selftest_suite *s, const struct selftest_shared *shared, uint64_t seed,
-    struct verify_result *r)
+verify_count(const struct selftest_suite *s, struct selftest_shared *shared, uint64_t seed, struct verify_result *r)
 {
 	const uint32_t end = atomic_load(&shared->next);
 	struct judge j = { .suite = s, .r = r };
@@ -329,4 +395,10 @@ verify_count(const struct selftest_suite *s, const struct selftest_shared *share
 	r->taken = r->refused = r->doubt = r->doubt_there = r->lost = r->doubled = r->ghosts = 0;
 	for (uint32_t n = 0; n < end && n < MESSAGES_MAX; n++)
 		judge(&j, n, &shared->fate[n], message_places(seed, n, shared->fate[n].by_sendmail));
+	/* What keepers have was taken away: each look is of what they did since the last. */
+	for (size_t i = 0; i < KEEPERS; i++) {
+		for (uint32_t k = 0; k < shared->keeps[i].n; k++)
+			judge_keep(&j, &shared->keeps[i].at[k]);
+		shared->keeps[i].n = 0;
+	}
 }
