@@ -48,6 +48,7 @@ def test_sound_suite(folder):
     assert figures["taken"] > 100
     assert figures["kills"]["all"] >= 2 and figures["kills"]["one"] + figures["kills"]["point"] > 5
     assert figures["lost"] == figures["doubled"] == figures["torn"] == figures["refused_there"] == figures["strangers"] == 0
+    assert figures["imap"]["kept"] > 10 and figures["imap"]["wrong"] == 0
     assert not os.listdir(folder)
 
 
