@@ -38,8 +38,8 @@ mime_base64_put(struct mime_base64 *state, struct slice text, struct buf *out)
 	return true;
 }
 
-static int
-hex(char c)
+int
+mime_hex(char c)
 {
 	if (c >= '0' && c <= '9')
 		return c - '0';
@@ -70,8 +70,8 @@ put_line(struct slice line, bool header, char *p)
 	for (size_t i = 0; i < n; i++) {
 		char c = line.ptr[i];
 
-		if (c == '=' && i + 2 < n && hex(line.ptr[i + 1]) >= 0 && hex(line.ptr[i + 2]) >= 0) {
-			c = (char)(hex(line.ptr[i + 1]) << 4 | hex(line.ptr[i + 2]));
+		if (c == '=' && i + 2 < n && mime_hex(line.ptr[i + 1]) >= 0 && mime_hex(line.ptr[i + 2]) >= 0) {
+			c = (char)(mime_hex(line.ptr[i + 1]) << 4 | mime_hex(line.ptr[i + 2]));
 			i += 2;
 		} else if (c == '=' && i + 1 == n && !header) {
 			return p;	/* a soft line end */

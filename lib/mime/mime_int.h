@@ -38,6 +38,9 @@ struct mime_base64 {
 bool mime_base64_put(struct mime_base64 *state, struct slice text, struct buf *out);
 bool mime_qp_put(struct slice text, bool header, struct buf *out);	/* header: RFC 2047 "Q" */
 
+/* Value of a hexadecimal digit, or -1. */
+int mime_hex(char c);
+
 /* A charset's converter with its state between pieces. */
 struct mime_converter {
 	int	 kind;

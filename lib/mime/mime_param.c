@@ -137,22 +137,12 @@ piece_of(struct slice param, const char *name, size_t *index, bool *encoded, boo
 	return true;
 }
 
-static int
-hex(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static void
 put_percent(struct slice s, struct buf *out)
 {
 	for (size_t i = 0; i < s.len; i++) {
-		if (s.ptr[i] == '%' && i + 2 < s.len && hex(s.ptr[i + 1]) >= 0 && hex(s.ptr[i + 2]) >= 0) {
-			(void)buf_char(out, (char)(hex(s.ptr[i + 1]) << 4 | hex(s.ptr[i + 2])));
+		if (s.ptr[i] == '%' && i + 2 < s.len && mime_hex(s.ptr[i + 1]) >= 0 && mime_hex(s.ptr[i + 2]) >= 0) {
+			(void)buf_char(out, (char)(mime_hex(s.ptr[i + 1]) << 4 | mime_hex(s.ptr[i + 2])));
 			i += 2;
 		} else {
 			(void)buf_char(out, s.ptr[i]);

@@ -44,6 +44,7 @@ box_open(struct box *b, struct store *s, const char *name)
 	enum store_error error;
 
 	*b = (struct box){ .store = s, .sub = { -1, -1, -1 }, .uids.fd = -1 };
+	cache_init(&b->cache);
 	(void)snprintf(b->name, sizeof(b->name), "%s", name);
 	store_dir_name(name, dir_name);
 	b->dir = openat(s->dir, dir_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -62,6 +63,8 @@ box_close(struct box *b)
 {
 	int saved = errno;
 
+	cache_flush(b);
+	cache_clear(&b->cache);
 	uidlist_close(&b->uids);
 	keywords_clear(&b->keywords);
 	for (size_t i = 0; i < BOX_SUBS; i++) {

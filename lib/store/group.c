@@ -36,6 +36,7 @@ item_free(struct store_group *g, struct item *i)
 	item_drop(g, i);
 	buf_clear(&i->pending);
 	buf_clear(&i->base);
+	buf_clear(&i->made);
 	free(i->keyword);
 	free(i->keyword_text);
 	free(i->tmp);
@@ -97,6 +98,7 @@ new_item(struct store_group *g, struct store *s, struct slice folder)
 	i->fd = -1;
 	buf_init(&i->pending, 2 * GROUP_PENDING_ITEM);
 	buf_init(&i->base, MAILDIR_NAME_MAX);
+	buf_init(&i->made, CACHE_RECORD_MAX);
 	*g->last = i;
 	g->last = &i->next;
 	item_fail(i, find_box(g, s, folder, &i->box));

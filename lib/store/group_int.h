@@ -50,6 +50,8 @@ struct item {
 	char		*file;		/* its name in cur or new, or NULL while it is not there */
 	uint8_t		 where;		/* enum msg_where */
 	uint64_t	 crlf_size;
+	struct buf	 made;		/* for the cache, parts are views into it */
+	struct cache_parts parts;
 	uint64_t	 object;	/* EMAILID of what it is a copy of, or 0 */
 	uint32_t	 upper, lower;	/* letters of its file's name */
 	bool		 synced;

@@ -67,6 +67,10 @@ write_file(struct store_group *g, struct item *i, bool begin_now)
 {
 	const struct timespec times[2] = { { .tv_nsec = UTIME_NOW }, { .tv_sec = i->date } };
 
+	/* All of it is in memory still: the first who lists the folder need not read it.  A copy
+	 * that several get (a list's) is made for each, that is a fraction of what syncing takes. */
+	if (i->written == 0 && !i->pending.full)
+		(void)cache_make(buf_slice_of(&i->pending), &i->made, &i->parts);
 	item_flush(g, i);
 	if (!item_live(i))
 		return;
@@ -269,6 +273,7 @@ link_copy(struct item *i, struct msg *m, const struct key_map *keys)
 	i->upper = m->upper;
 	i->lower = copy_letters(keys, m->pub.keywords);
 	i->object = e.object;
+	i->parts = (struct cache_parts){ 0 };
 	if (!maildir_print(buf_slice_of(&i->base), i->upper, i->lower, to))
 		return STORE_NAME;
 	i->pub.size = e.size;
@@ -381,6 +386,16 @@ entry_of(const struct item *i)
 	};
 }
 
+static void
+fill_cache(struct item *i)
+{
+	if (i->from != NULL && !cache_get(&i->from->box, i->from_uid, &i->parts))
+		return;
+	i->parts.uid = i->pub.uid;
+	if (i->parts.part[STORE_CACHED_ENVELOPE].ptr != NULL)
+		cache_put(&i->box->box, &i->parts);
+}
+
 /* The messages are there and durable: should the index fail us, a reader gives them UIDs. */
 static void
 give_uids(struct store_group *g, struct group_box *b)
@@ -410,8 +425,10 @@ give_uids(struct store_group *g, struct group_box *b)
 			continue;
 		i->pub.uid = entry[k++].uid;
 		i->pub.uidvalidity = b->box.uids.uidvalidity;
+		fill_cache(i);
 	}
 	free(entry);
+	cache_flush(&b->box);
 	quota_add(b->box.store, b->box.name, octets, (int64_t)n);
 }
 

@@ -131,6 +131,21 @@ give_uids(struct mover *v)
 	return v->n == 0 ? STORE_OK : box_add(&v->to, v->entry, v->n, true);
 }
 
+/* What the cache has of them goes along. */
+static void
+move_cached(struct mover *v)
+{
+	struct cache_parts parts;
+
+	for (size_t i = 0; i < v->n; i++) {
+		if (!cache_get(&v->f->box, v->uid[i], &parts))
+			continue;
+		parts.uid = v->entry[i].uid;
+		cache_put(&v->to, &parts);
+	}
+	cache_flush(&v->to);
+}
+
 static enum store_error
 prepare(struct mover *v, const uint32_t *uid, size_t n)
 {
@@ -170,6 +185,8 @@ move_messages(struct mover *v, const uint32_t *uid, size_t n)
 	if (done == STORE_OK)
 		done = give_uids(v);
 	box_gone(&v->f->box, v->uid, v->n);
+	if (done == STORE_OK)
+		move_cached(v);
 	own_end(v->f);
 	view_sync(v->f);
 	quota_add(s, v->f->box.name, -(int64_t)v->octets, -(int64_t)v->n);

@@ -408,6 +408,22 @@ enum store_error store_content_text(struct store_content *c, struct slice *out);
 void store_content_close(struct store_content *c);	/* also of a zeroed one */
 
 /*
+ * What IMAP clients ask for to list a folder, ready to be sent, from the cache
+ * beside the index; what is not there is made from the message, and kept.
+ * HEADERS are the fields for which store_header_cached() says so, octet for octet
+ * and in their order, and the empty line.  False when there is no such thing (the
+ * message is gone or very large, or that part of it is): look at the message then.
+ * *out is good until the next call with this view.  octets (may be NULL): how much
+ * of the disk had to be read and parsed for it, 0 when it was there.
+ */
+enum store_cached {
+	STORE_CACHED_ENVELOPE, STORE_CACHED_BODY, STORE_CACHED_STRUCTURE, STORE_CACHED_HEADERS,
+	STORE_CACHED_KINDS	/* their number */
+};
+bool store_message_cached(struct store_folder *f, uint32_t seq, enum store_cached kind, struct slice *out, size_t *octets);
+bool store_header_cached(struct slice name);
+
+/*
  * Watching, for IDLE.  One descriptor a struct store, for all its watched views:
  * readable when something changed.  Then store_watch_read() calls `changed` for
  * each view whose folder may have changed (refresh it when the protocol allows).

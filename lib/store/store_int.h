@@ -14,6 +14,7 @@
  *	modseq.c	what changed is noted in the index
  *	own.c		directories that only we changed need no look
  *	flags.c, expunge.c, move.c, content.c, status.c, watch.c	on views
+ *	cache.c		pennypost-cache; cache_make.c fills it
  *	group.c		new messages; group_sync.c, group_publish.c make them durable and visible
  *	quota.c		maildirsize
  *	clean.c		left-overs of the dead
@@ -116,6 +117,49 @@ enum store_error keywords_load(struct keywords *k, int dir, bool *changed);
 void keywords_clear(struct keywords *k);
 int keywords_find(const struct keywords *k, struct slice name);
 
+/* ---- cache.c, cache_make.c ---- */
+
+#define CACHE_FILE		"pennypost-cache"
+#define CACHE_RECORD_HEADER	32
+#define CACHE_RECORD_MAX	(512 * 1024)	/* octets */
+#define CACHE_NONE		UINT32_MAX	/* length of a part that is not kept */
+
+struct cache_parts {
+	uint32_t	uid;
+	struct slice	part[STORE_CACHED_KINDS];	/* ptr NULL: not kept */
+};
+struct cache_entry {
+	uint32_t	uid;
+	uint32_t	at;		/* place of the record, in units of 8 octets */
+};
+struct cache {
+	int		 fd;		/* or -1 */
+	bool		 tried;		/* to open it */
+	uint32_t	 seed;		/* of its checksums */
+	ino_t		 ino;
+	const char	*map;		/* all of it, or NULL */
+	size_t		 map_len, read;	/* looked at up to here */
+	struct cache_entry *at;		/* by ascending UID; owned */
+	size_t		 n, cap, hint;
+	struct buf	 pending;	/* records to be appended */
+};
+
+void cache_init(struct cache *c);
+void cache_clear(struct cache *c);
+struct box;
+struct store_folder;
+/* Of a message; views into the file, good until the next call. */
+bool cache_get(struct box *b, uint32_t uid, struct cache_parts *out);
+/* To be appended soon, cache_flush() does it; all of it best effort. */
+void cache_put(struct box *b, const struct cache_parts *parts);
+void cache_flush(struct box *b);
+/* Without what is of messages that are gone, when that is most of it. */
+void cache_compact(struct store_folder *f);
+/* Render a message (CRLF) at the end of out, whose cap is changed; parts are views into it. */
+bool cache_make(struct slice text, struct buf *out, struct cache_parts *parts);
+/* Pure: the record at the front of bytes, and its length.  For the fuzzer, too. */
+bool cache_record(uint32_t seed, struct slice bytes, struct cache_parts *out, size_t *len);
+
 /* ---- box.c ---- */
 
 enum box_sub { BOX_CUR, BOX_NEW, BOX_TMP, BOX_SUBS };
@@ -127,6 +171,7 @@ struct box {
 	int		 sub[BOX_SUBS];	/* opened at need, -1 before */
 	struct uidlist	 uids;
 	struct keywords	 keywords;
+	struct cache	 cache;
 };
 
 /* Open folder `name` (canonical) with its index, which is made if it is missing.
@@ -214,6 +259,8 @@ struct store_folder {
 	bool		 hashed, no_memory;
 	uint32_t	 hash_size;	/* a power of 2 */
 	uint64_t	 hash_key[2];
+	struct cache_parts parts;	/* of the message asked for last; uid 0: none */
+	struct buf	 made;		/* holds them, when they are not in the cache */
 	struct uidlist_stamp stamp[2];	/* of cur and new when they held what the view knows, no more no less */
 	struct uidlist_stamp logged[2];	/* the last of which the index knows */
 	bool		 dirty;		/* scan all of it, whatever they say */

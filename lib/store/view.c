@@ -275,6 +275,7 @@ store_folder_open(struct store *s, struct slice name, bool readonly, enum store_
 	f->readonly = readonly;
 	f->watch[0] = f->watch[1] = f->own_watch[0] = f->own_watch[1] = -1;
 	buf_init(&f->names, NAMES_OCTETS);
+	buf_init(&f->made, CACHE_RECORD_MAX);
 	*error = STORE_IO;
 	if (getrandom(f->hash_key, sizeof(f->hash_key), 0) == (ssize_t)sizeof(f->hash_key))
 		*error = box_open(&f->box, s, canonical);
@@ -304,12 +305,15 @@ store_folder_close(struct store_folder *f)
 		return;
 	(void)store_folder_watch(f, false);
 	own_close(f);
+	cache_flush(&f->box);
+	cache_compact(f);
 	for (struct store_folder **p = &f->box.store->views; *p != NULL; p = &(*p)->next) {
 		if (*p == f) {
 			*p = f->next;
 			break;
 		}
 	}
+	buf_clear(&f->made);
 	view_clear(f);
 	box_close(&f->box);
 	free(f);
@@ -385,6 +389,8 @@ store_folder_refresh(struct store_folder *f, unsigned how, const struct store_ch
 
 	if (deleted_under_us(f))
 		return STORE_NONEXISTENT;
+	cache_flush(&f->box);
+	f->parts.uid = 0;
 	scanned = scan_needed(f);
 	if (scanned)
 		error = scan_folder(f);

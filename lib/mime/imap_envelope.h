@@ -10,7 +10,7 @@
 #include <stdbool.h>
 
 #include "buf.h"
-#include "mime/mime.h"
+#include "mime.h"
 #include "slice.h"
 
 /*
