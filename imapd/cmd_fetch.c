@@ -10,11 +10,10 @@
 #include <string.h>
 
 #include "imap_cmd.h"
+#include "imap_envelope.h"
 #include "imap_message.h"
 #include "imap_preview.h"
 #include "imap_write.h"
-#include "mime/imap_envelope.h"
-#include "mime/imap_write.h"
 
 #define PIECE		(32 * 1024)	/* octets of a body written at once */
 #define WORK_MAX	(8 * 1024 * 1024)	/* octets read before others have their turn */
@@ -59,6 +58,40 @@ struct facts {
 	bool		seen;		/* \Seen was set just now */
 };
 
+static const struct {
+	unsigned	 att;
+	enum store_cached kind;
+} cached_atts[] = {
+	{ ATT_ENVELOPE,		STORE_CACHED_ENVELOPE },
+	{ ATT_BODY,		STORE_CACHED_BODY },
+	{ ATT_BODYSTRUCTURE,	STORE_CACHED_STRUCTURE },
+};
+
+/* Is all that is wanted of the content in the cache?  Then the message need not be opened. */
+static bool
+all_cached(struct imap_session *s, struct fetch *f, uint32_t seq)
+{
+	unsigned atts = f->what.atts & ATTS_CONTENT;
+	struct slice unused;
+	size_t octets;
+
+	for (size_t i = 0; i < f->what.section_n; i++) {
+		if (!imap_message_is_cached(&f->what.section[i]))
+			return false;
+		atts |= f->what.section[i].part == PART_FIELDS ? ATT_ENVELOPE : 0;	/* they are kept together */
+	}
+	for (size_t i = 0; i < LEN(cached_atts); i++) {
+		if ((atts & cached_atts[i].att) == 0)
+			continue;
+		if (!store_message_cached(s->folder, seq, cached_atts[i].kind, &unused, &octets))
+			return false;
+		f->work += octets;
+		atts &= ~cached_atts[i].att;
+	}
+	return atts == 0 && (f->what.section_n == 0 ||
+	    store_message_cached(s->folder, seq, STORE_CACHED_HEADERS, &unused, NULL));
+}
+
 static enum store_error
 gather(struct imap_session *s, struct fetch *f, uint32_t seq, struct facts *facts)
 {
@@ -67,7 +100,7 @@ gather(struct imap_session *s, struct fetch *f, uint32_t seq, struct facts *fact
 
 	*facts = (struct facts){ 0 };
 	if (f->what.section_n > 0 || (f->what.atts & ATTS_CONTENT) != 0)
-		error = m->gone ? STORE_GONE : imap_message_open(&s->message, s->folder, seq);
+		error = m->gone ? STORE_GONE : all_cached(s, f, seq) ? STORE_OK : imap_message_open(&s->message, s->folder, seq);
 	for (size_t i = 0; error == STORE_OK && i < f->what.section_n; i++)
 		if (f->what.section[i].spelling >= SPELL_BINARY && !imap_message_decodable(&s->message, &f->what.section[i]))
 			error = STORE_CANNOT;
@@ -101,9 +134,24 @@ item(struct imap_session *s, bool *any)
 	return &s->out;
 }
 
+/* From the cache; false: of the message, which is open then (all_cached()). */
+static bool
+put_cached(struct imap_session *s, const struct fetch *f, const char *name, enum store_cached kind)
+{
+	struct slice text;
+
+	if (!store_message_cached(s->folder, f->seq, kind, &text, NULL))
+		return false;
+	(void)buf_text(&s->out, name);
+	(void)buf_slice(&s->out, text);
+	return true;
+}
+
 static void
 put_envelope(struct imap_session *s, struct fetch *f)
 {
+	if (put_cached(s, f, "ENVELOPE ", STORE_CACHED_ENVELOPE))
+		return;
 	buf_reset(&f->text);
 	imap_put_envelope(&f->text, s->message.header);
 	(void)buf_text(&s->out, "ENVELOPE ");
@@ -116,8 +164,11 @@ put_envelope(struct imap_session *s, struct fetch *f)
 static void
 put_structure(struct imap_session *s, struct fetch *f, bool extended)
 {
-	const struct mime *mime = imap_message_mime(&s->message);
+	const struct mime *mime;
 
+	if (put_cached(s, f, extended ? "BODYSTRUCTURE " : "BODY ", extended ? STORE_CACHED_STRUCTURE : STORE_CACHED_BODY))
+		return;
+	mime = imap_message_mime(&s->message);
 	buf_reset(&f->text);
 	if (mime != NULL)
 		imap_put_structure(&f->text, mime, extended);
@@ -316,7 +367,7 @@ begin_section(struct imap_session *s, struct fetch *f)
 		there = imap_message_binary(&s->message, sec, &octets) == STORE_OK;
 		f->work += octets.len;
 	} else
-		there = imap_message_section(&s->message, sec, &f->fields, &octets);
+		there = imap_message_cached_section(&s->message, s->folder, f->seq, sec, &f->fields, &octets);
 	if (sec->spelling == SPELL_BINARY_SIZE) {
 		imap_put_number(&s->out, octets.len);
 		return;

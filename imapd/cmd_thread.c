@@ -51,8 +51,10 @@ add(struct imap_session *s, struct thread *x, uint32_t seq)
 	struct mime_field field;
 	struct slice header = { 0 };
 
-	if (!store_folder_at(s->folder, seq)->gone && imap_message_open(&s->message, s->folder, seq) == STORE_OK)
-		header = s->message.header;
+	/* All that is wanted is kept together. */
+	if (store_folder_at(s->folder, seq)->gone ||
+	    imap_message_header(&s->message, s->folder, seq, SLICE("References"), &header, NULL) != STORE_OK)
+		header = (struct slice){ 0 };
 	buf_reset(&x->base);
 	buf_reset(&x->key);
 	if (mime_field_find(header, "Subject", &field) && mime_base_subject(field.value, &x->base, &m.reply))

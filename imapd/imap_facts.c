@@ -5,8 +5,11 @@
 static bool
 find_field(struct imap_session *s, uint32_t seq, const char *name, struct mime_field *out)
 {
-	return !store_folder_at(s->folder, seq)->gone && imap_message_open(&s->message, s->folder, seq) == STORE_OK &&
-	    mime_field_find(s->message.header, name, out);
+	struct slice header;
+
+	return !store_folder_at(s->folder, seq)->gone &&
+	    imap_message_header(&s->message, s->folder, seq, slice_of(name), &header, NULL) == STORE_OK &&
+	    mime_field_find(header, name, out);
 }
 
 static int64_t

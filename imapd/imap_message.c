@@ -172,3 +172,45 @@ imap_message_binary(struct imap_message *m, const struct imap_section *s, struct
 	*out = buf_slice_of(&m->binary);
 	return STORE_OK;
 }
+
+/* ---- from the cache ---- */
+
+bool
+imap_message_is_cached(const struct imap_section *s)
+{
+	if (s->number_n > 0 || s->part != PART_FIELDS || s->spelling != SPELL_BODY)
+		return false;
+	for (size_t i = 0; i < s->field_n; i++)
+		if (!store_header_cached(s->field[i]))
+			return false;
+	return true;
+}
+
+bool
+imap_message_cached_section(struct imap_message *m, struct store_folder *f, uint32_t seq,
+    const struct imap_section *s, struct buf *fields, struct slice *out)
+{
+	struct slice header;
+
+	if (imap_message_is_cached(s) && store_message_cached(f, seq, STORE_CACHED_HEADERS, &header, NULL)) {
+		*out = pick_fields(s, header, fields);
+		return true;
+	}
+	return imap_message_open(m, f, seq) == STORE_OK && imap_message_section(m, s, fields, out);
+}
+
+enum store_error
+imap_message_header(struct imap_message *m, struct store_folder *f, uint32_t seq, struct slice name,
+    struct slice *header, size_t *octets)
+{
+	enum store_error error;
+
+	if (octets != NULL)
+		*octets = 0;
+	if (m->uid != store_folder_at(f, seq)->uid && store_header_cached(name) &&
+	    store_message_cached(f, seq, STORE_CACHED_HEADERS, header, octets))
+		return STORE_OK;
+	error = imap_message_open(m, f, seq);
+	*header = m->header;
+	return error;
+}

@@ -48,4 +48,16 @@ enum store_error imap_message_binary(struct imap_message *m, const struct imap_s
 /* Can it be decoded, as far as can be seen without doing it? */
 bool imap_message_decodable(struct imap_message *m, const struct imap_section *s);
 
+/*
+ * Header fields from the store's cache.  is_cached: may this section be there?  cached_section:
+ * from there if it is; else the message is opened, if it is not yet.
+ */
+bool imap_message_is_cached(const struct imap_section *s);
+bool imap_message_cached_section(struct imap_message *m, struct store_folder *f, uint32_t seq,
+    const struct imap_section *s, struct buf *fields, struct slice *out);
+/* A header that has the fields of this name: from the cache, or of the message, opened.  Good
+ * until the next call for this view.  octets (may be NULL): what had to be read for it. */
+enum store_error imap_message_header(struct imap_message *m, struct store_folder *f, uint32_t seq, struct slice name,
+    struct slice *header, size_t *octets);
+
 #endif

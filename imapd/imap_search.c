@@ -155,15 +155,30 @@ open_message(struct imap_session *s, struct imap_searching *x)
 	return !x->unreadable;
 }
 
+/* A header that has the fields of that name. */
+static bool
+open_header(struct imap_session *s, struct imap_searching *x, struct slice name, struct slice *header)
+{
+	size_t octets = 0;
+
+	if (x->unreadable)
+		return false;
+	x->unreadable = store_folder_at(s->folder, x->seq)->gone ||
+	    imap_message_header(&s->message, s->folder, x->seq, name, header, &octets) != STORE_OK;
+	x->work += octets > 0 ? WORK_OPEN + octets : WORK_MESSAGE;
+	return !x->unreadable;
+}
+
 static bool
 match_text(struct imap_session *s, struct imap_searching *x, const struct imap_search *k)
 {
 	const struct mime *mime;
+	struct slice header;
 
+	if (k->key == KEY_HEADER)
+		return open_header(s, x, k->field, &header) && mime_match_field(k->match, header, k->field);
 	if (!open_message(s, x))
 		return false;
-	if (k->key == KEY_HEADER)
-		return mime_match_field(k->match, s->message.header, k->field);
 	if (k->key == KEY_TEXT && mime_match_header(k->match, s->message.header))
 		return true;
 	x->work += s->message.text.len;
@@ -183,8 +198,9 @@ sent_day(struct imap_session *s, struct imap_searching *x, int64_t *day)
 {
 	struct mime_field field;
 	struct mime_date date;
+	struct slice header;
 
-	if (!open_message(s, x) || !mime_field_find(s->message.header, "Date", &field) ||
+	if (!open_header(s, x, SLICE("Date"), &header) || !mime_field_find(header, "Date", &field) ||
 	    !mime_date(field.value, &date))
 		return false;
 	*day = floor_day(date.utc + date.zone_min * 60);

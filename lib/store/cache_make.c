@@ -35,7 +35,7 @@ put_headers(struct buf *out, struct slice header)
 {
 	struct mime_field field;
 
-	for (size_t n = 0; n < MIME_FIELDS_MAX && mime_field_next(&header, false, &field); n++) {
+	for (size_t n = 0; n < MIME_FIELDS_MAX && mime_field_next(&header, true, &field); n++) {
 		if (store_header_cached(field.name))
 			(void)buf_slice(out, field.raw);
 	}

@@ -2,7 +2,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#include "mime/imap_envelope.h"
+#include "imapd/imap_envelope.h"
 #include "imapd/imap_parse.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -1,0 +1,2 @@
+/* Where it was before deliver needed it, too. */
+#include "mime/imap_write.h"
