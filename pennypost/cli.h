@@ -86,6 +86,8 @@ int cmd_trace(struct cli *c, int argc, char **argv);
 int cmd_queue(struct cli *c, int argc, char **argv);
 int cmd_privs(struct cli *c, int argc, char **argv);
 int cmd_selftest(struct cli *c, int argc, char **argv);
+int cmd_store(struct cli *c, int argc, char **argv);
+int cmd_takeover(struct cli *c, int argc, char **argv);
 
 /* Called by other names (argv[0]). */
 int sendmail_main(int argc, char **argv);

@@ -46,6 +46,8 @@ static const struct command commands[] = {
 	{ "explain",  cmd_explain,  FILE_CONF, "RCPT [--from S] [--ip A] [--auth U] [--size N]", "what would happen to a message, and by which rule", true },
 	{ "privs",    cmd_privs,    RUNNING,   "", "what each running process may do, as the kernel says", false },
 	{ "selftest", cmd_selftest, NONE,      "crash [--dir DIR] [--rounds N] [--seed S] [--wait SECONDS] [--keep]", "kill a scratch suite again and again, and look for lost mail", true },
+	{ "store",    cmd_store,    FILE_CONF, "check|repair|rebuild ADDRESS [FOLDER]", "the index of a user's mail against the files", true },
+	{ "takeover", cmd_takeover, FILE_CONF, "--check|--back ADDRESS [FOLDER]", "UIDs that Dovecot or Courier gave", true },
 	{ "version",  cmd_version,  NONE,      "", "print the version", false },
 	{ "help",     cmd_help,     NONE,      "", "this text", false },
 };

@@ -24,8 +24,12 @@ make_index(struct box *b)
 	if (error == STORE_NONEXISTENT || error == STORE_EXISTS) {
 		bool damaged = error == STORE_EXISTS;
 
-		error = store_uidvalidity_next(b->store, lock, &uidvalidity);
-		if (error == STORE_OK)
+		error = damaged ? STORE_NONEXISTENT : takeover_folder(b, lock);
+		if (error == STORE_NONEXISTENT)
+			error = store_uidvalidity_next(b->store, lock, &uidvalidity);
+		else
+			uidvalidity = 0;
+		if (error == STORE_OK && uidvalidity != 0)
 			error = uidlist_create(b->dir, uidvalidity, damaged);
 		if (error == STORE_OK && damaged)
 			store_say(b->store, "folder %s: the index was damaged beyond repair; "

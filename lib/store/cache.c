@@ -406,6 +406,32 @@ cache_put(struct box *b, const struct cache_parts *parts)
 		cache_flush(b);
 }
 
+/* ---- check ---- */
+
+bool
+cache_damaged(struct box *b)
+{
+	struct cache *c = &b->cache;
+	struct cache_parts parts;
+	size_t len;
+
+	if (!open_file(b, false))
+		return faccessat(b->dir, CACHE_FILE, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+	read_on(b);
+	for (size_t at = HEADER; at < c->map_len; at += len) {
+		if (!cache_record(c->seed, slice_make(c->map + at, c->map_len - at), &parts, &len))
+			return true;
+	}
+	return false;
+}
+
+void
+cache_drop(struct box *b)
+{
+	cache_clear(&b->cache);
+	(void)unlinkat(b->dir, CACHE_FILE, 0);
+}
+
 /* ---- compact ---- */
 
 static bool

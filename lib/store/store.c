@@ -321,6 +321,25 @@ store_uidvalidity_next(struct store *s, int lock, uint32_t *out)
 	return STORE_OK;
 }
 
+enum store_error
+store_uidvalidity_note(struct store *s, int lock, uint32_t uidvalidity)
+{
+	char text[16] = "";
+	uint64_t last = 0;
+	ssize_t n = pread(lock, text, 10, 0);
+	int len;
+
+	if (n > 0)
+		(void)slice_number(slice_trim(slice_make(text, (size_t)n)), UINT32_MAX, &last);
+	if (last >= uidvalidity)
+		return STORE_OK;
+	len = snprintf(text, sizeof(text), "%010lu\n", (unsigned long)uidvalidity);
+	if (store_pwrite_all(lock, slice_make(text, (size_t)len), 0) != (size_t)len ||
+	    fsync(lock) != 0 || (n <= 0 && fsync(s->dir) != 0))
+		return store_from_errno(errno);
+	return STORE_OK;
+}
+
 /* ---- open ---- */
 
 /* tmp, new and cur last: who sees cur sees a whole Maildir. */

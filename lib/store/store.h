@@ -502,4 +502,49 @@ struct store_item *store_group_copy(struct store_group *g, struct store_folder *
  * every item is, else the first error. */
 enum store_error store_group_commit(struct store_group *g);
 
+
+/* ---- is everything as it should be? ---- */
+
+/* What the index and the cache say, against the files; changes nothing.  Mail that other tools
+ * put in, renamed or removed since somebody looked shows as unknown, letters or missing. */
+struct store_check {
+	bool		no_index;	/* there is none, or (damaged) its header cannot be read */
+	bool		damaged;	/* something in it is no record */
+	bool		cache_damaged;
+	uint32_t	uidvalidity, uidnext;
+	uint64_t	highestmodseq;
+	uint32_t	records, files;
+	uint32_t	cached;		/* messages of which the cache has a record */
+	uint32_t	unknown;	/* files that have no UID yet */
+	uint32_t	missing;	/* messages without a file */
+	uint32_t	letters;	/* files in another place or with other flags than noted */
+	uint32_t	doubles;	/* two files of one base name */
+	uint32_t	disorder;	/* UIDs not ascending, names twice */
+};
+enum store_error store_check(struct store *s, struct slice name, struct store_check *out);
+bool store_check_good(const struct store_check *c);
+/* Take in what is there and mend what is damaged.  rebuild: write index and cache anew, too. */
+enum store_error store_repair(struct store *s, struct slice name, bool rebuild);
+
+/* ---- from Dovecot or Courier, and back ---- */
+
+/*
+ * A folder that one of them kept (dovecot-uidlist, courierimapuiddb) is taken over with its
+ * UIDs, UIDVALIDITY, POP3 UIDLs, keywords and subscriptions when it is first opened, once.
+ * check says what is or was there to be taken, without changing anything.
+ */
+enum store_origin { STORE_FROM_NOBODY, STORE_FROM_DOVECOT, STORE_FROM_COURIER };
+struct store_takeover {
+	enum store_origin origin;
+	bool		taken;		/* it has our index already */
+	uint32_t	uidvalidity, uidnext;
+	uint32_t	listed;		/* files with a UID */
+	uint32_t	unlisted;	/* files without: new ones, they get the next UIDs */
+	uint32_t	uidls;		/* POP3 UIDLs that are not made of UID and UIDVALIDITY */
+	uint32_t	bad;		/* lines that are no entries */
+};
+enum store_error store_takeover_check(struct store *s, struct slice name, struct store_takeover *out);
+/* Write dovecot-uidlist as the folder is now, so that Dovecot can go on with it. */
+enum store_error store_takeover_back(struct store *s, struct slice name);
+
 #endif

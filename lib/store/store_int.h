@@ -18,6 +18,7 @@
  *	group.c		new messages; group_sync.c, group_publish.c make them durable and visible
  *	quota.c		maildirsize
  *	clean.c		left-overs of the dead
+ *	check.c		the index against the files; takeover*.c from Dovecot and Courier
  */
 #ifndef PP_STORE_INT_H
 #define PP_STORE_INT_H
@@ -60,6 +61,8 @@ void store_say(const struct store *s, const char *fmt, ...) __attribute__((forma
  * goes with it also orders those who make an index: hold it while doing so. */
 enum store_error store_uidvalidity_lock(struct store *s, int *lock);
 enum store_error store_uidvalidity_next(struct store *s, int lock, uint32_t *out);
+/* A folder has this one: those to come will be higher; durable. */
+enum store_error store_uidvalidity_note(struct store *s, int lock, uint32_t uidvalidity);
 
 /* Write all octets; false with errno.  pwrite: returns how many went out. */
 bool store_write_all(int fd, struct slice bytes);
@@ -153,6 +156,9 @@ bool cache_get(struct box *b, uint32_t uid, struct cache_parts *out);
 /* To be appended soon, cache_flush() does it; all of it best effort. */
 void cache_put(struct box *b, const struct cache_parts *parts);
 void cache_flush(struct box *b);
+/* Does a record not fit its checksum, or stand something between them?  Remove the file. */
+bool cache_damaged(struct box *b);
+void cache_drop(struct box *b);
 /* Without what is of messages that are gone, when that is most of it. */
 void cache_compact(struct store_folder *f);
 /* Render a message (CRLF) at the end of out, whose cap is changed; parts are views into it. */
@@ -208,6 +214,12 @@ enum store_error box_knows(struct box *b, struct qid qid, uint32_t rcpt, bool *k
 /* Best effort: tell others that these are gone (compaction and queue ids live on it). */
 void box_gone(struct box *b, const uint32_t *uid, size_t n);
 
+/* ---- takeover.c ---- */
+
+#define TAKEN_FILE "pennypost-taken"	/* in a folder whose UIDs were taken over */
+/* Make the index from what Dovecot or Courier left, durable; STORE_NONEXISTENT if there is nothing. */
+enum store_error takeover_folder(struct box *b, int lock);
+
 /* ---- quota.c ---- */
 
 /* Would `octets` more be over the quota?  STORE_OVERQUOTA if so. */
@@ -247,6 +259,11 @@ struct msg {
 };
 #define NO_DATE INT64_MIN
 
+struct uidl {
+	uint32_t	uid;
+	char		text[72];
+};
+
 struct store_folder {
 	struct box	 box;
 	struct store_folder *next;	/* in store->views */
@@ -259,6 +276,8 @@ struct store_folder {
 	bool		 hashed, no_memory;
 	uint32_t	 hash_size;	/* a power of 2 */
 	uint64_t	 hash_key[2];
+	struct uidl	*uidl;		/* POP3 UIDLs that were taken over, by ascending UID; owned */
+	size_t		 uidl_n, uidl_cap;
 	struct cache_parts parts;	/* of the message asked for last; uid 0: none */
 	struct buf	 made;		/* holds them, when they are not in the cache */
 	struct uidlist_stamp stamp[2];	/* of cur and new when they held what the view knows, no more no less */
@@ -290,6 +309,9 @@ void view_changes(struct store_folder *f, struct msg *m);
 /* Take out messages [from, m) for which drop() says so. */
 bool view_remove(struct store_folder *f, uint32_t from, bool (*drop)(const struct msg *m));
 void view_clear(struct store_folder *f);
+
+/* The POP3 UIDL that another server gave a message; ptr NULL: none. */
+struct slice view_uidl(const struct store_folder *f, uint32_t uid);
 
 /* The file's name, and the directory it is in (or -1). */
 bool view_file(const struct store_folder *f, const struct msg *m, char out[MAILDIR_NAME_MAX + 1]);

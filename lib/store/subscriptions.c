@@ -10,6 +10,7 @@
 #include "store_int.h"
 
 #define SUBSCRIPTIONS_FILE	"subscriptions"
+#define COURIER_FILE		"courierimapsubscribed"
 #define SUBSCRIPTIONS_OCTETS	(4 * 1024 * 1024)
 
 /* One line of the file as a canonical name; false if it is none. */
@@ -25,6 +26,30 @@ parse_line(struct slice line, bool tabs, char out[STORE_NAME_MAX + 1])
 			*p = STORE_SEPARATOR;
 	}
 	return store_name_check(slice_of(name), false, out);
+}
+
+/* Lines of "INBOX.name": read while there is no list of our own. */
+static enum store_error
+read_courier(struct store *s, struct buf *out)
+{
+	enum store_error error;
+	struct slice rest;
+	struct buf text;
+
+	buf_init(&text, SUBSCRIPTIONS_OCTETS);
+	error = store_read_file(s->dir, COURIER_FILE, SUBSCRIPTIONS_OCTETS - 4096, &text);
+	rest = buf_slice_of(&text);
+	while (error == STORE_OK && rest.len > 0) {
+		struct slice line = slice_cut(&rest, '\n');
+		char name[STORE_NAME_MAX + 1];
+
+		if (!slice_ieq(line, "INBOX"))
+			(void)slice_iprefix(&line, "INBOX.");
+		if (parse_line(line, false, name))
+			(void)buf_fmt(out, "%s\n", name);
+	}
+	buf_clear(&text);
+	return error == STORE_NONEXISTENT ? STORE_OK : error;	/* nothing is subscribed */
 }
 
 enum store_error
@@ -47,7 +72,7 @@ subscriptions_read(struct store *s, struct buf *out)
 	}
 	buf_clear(&text);
 	if (error == STORE_NONEXISTENT)
-		error = STORE_OK;	/* nothing is subscribed */
+		error = read_courier(s, out);
 	return out->full ? STORE_MEMORY : error;
 }
 

@@ -139,6 +139,15 @@ uidlist_write_new(const struct uidlist *u, const struct buf *records, bool repla
 	return error;
 }
 
+void
+uidlist_new_seed(struct uidlist *u)
+{
+	if (getrandom(&u->seed, sizeof(u->seed), 0) != (ssize_t)sizeof(u->seed))
+		u->seed = u->uidvalidity;	/* only to tell this file's records from another's */
+	if (getrandom(&u->id, sizeof(u->id), 0) != (ssize_t)sizeof(u->id))
+		u->id = u->seed;
+}
+
 enum store_error
 uidlist_create(int dir, uint32_t uidvalidity, bool replace)
 {
@@ -149,10 +158,7 @@ uidlist_create(int dir, uint32_t uidvalidity, bool replace)
 	enum store_error error;
 
 	buf_init(&none, 0);
-	if (getrandom(&u.seed, sizeof(u.seed), 0) != (ssize_t)sizeof(u.seed))
-		u.seed = uidvalidity;	/* only to tell this file's records from another's */
-	if (getrandom(&u.id, sizeof(u.id), 0) != (ssize_t)sizeof(u.id))
-		u.id = u.seed;
+	uidlist_new_seed(&u);
 	error = uidlist_write_new(&u, &none, replace);
 	return error == STORE_EXISTS ? STORE_OK : error;
 }
@@ -238,7 +244,8 @@ take_in(struct uidlist *u, const struct uidlist_record *r)
 		u->seen_modseq = r->modseq;
 	if (r->type == UIDLIST_GONE)
 		u->dead += 2;
-	else if (r->type != UIDLIST_ADD && r->type != UIDLIST_PAST && r->type != UIDLIST_VANISHED)
+	else if (r->type != UIDLIST_ADD && r->type != UIDLIST_PAST && r->type != UIDLIST_VANISHED &&
+	    r->type != UIDLIST_UIDL)
 		u->dead++;
 }
 

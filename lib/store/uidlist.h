@@ -43,6 +43,7 @@ enum uidlist_type {
 	UIDLIST_NEXT = 6,	/* only raises UIDNEXT and the highest modseq */
 	UIDLIST_FLAGS = 7,	/* the message's file has these letters now */
 	UIDLIST_VANISHED = 8,	/* UIDs that are gone; made by compaction */
+	UIDLIST_UIDL = 10,	/* the POP3 UIDL that another server gave the message (in past) */
 	UIDLIST_SYNC = 9,	/* cur/ and new/, with these stamps, hold what the records before say, nothing else */
 };
 

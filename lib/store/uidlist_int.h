@@ -31,6 +31,9 @@ void vanished_trim(struct vanished_list *v);
 void uidlist_put_header(const struct uidlist *u, char out[UIDLIST_HEADER]);
 bool uidlist_get_header(struct uidlist *u, const char in[UIDLIST_HEADER]);
 
+/* Random: seed of the checksums, id of a new folder. */
+void uidlist_new_seed(struct uidlist *u);
+
 /* Write header and records as a new file in u->dir and put it in place, durable.
  * replace: over what is there; else STORE_EXISTS if there is one. */
 enum store_error uidlist_write_new(const struct uidlist *u, const struct buf *records, bool replace);

@@ -119,6 +119,10 @@ parse_payload(struct slice p, struct uidlist_record *r)
 			return false;
 		r->crlf_size = get64(p.ptr);
 		return true;
+	case UIDLIST_UIDL:
+		name_len = p.len > 0 ? (unsigned char)p.ptr[0] : 0;
+		r->past = slice_sub(p, 1, name_len);
+		return name_len > 0 && r->past.len == name_len;
 	case UIDLIST_PAST:
 	case UIDLIST_VANISHED:
 		r->past = p;
@@ -218,8 +222,8 @@ seal(const struct uidlist *u, char *record)
 void
 uidlist_put_record(const struct uidlist *u, struct buf *b, const struct uidlist_record *r)
 {
-	bool add = r->type == UIDLIST_ADD;
-	size_t len = add ? 25 + r->name.len + TAGS_ADD : (r->past.len > 0 ? r->past.len : 8) + TAGS;
+	bool add = r->type == UIDLIST_ADD, uidl = r->type == UIDLIST_UIDL;
+	size_t len = add ? 25 + r->name.len + TAGS_ADD : (r->past.len > 0 ? uidl + r->past.len : 8) + TAGS;
 	char *p = begin(b, u, r->type, r->uid, len), *tags;
 
 	if (p == NULL)
@@ -238,7 +242,8 @@ uidlist_put_record(const struct uidlist *u, struct buf *b, const struct uidlist_
 		p[40] = (char)r->name.len;
 		memcpy(p + 41, r->name.ptr, r->name.len);
 	} else if (r->past.len > 0) {
-		memcpy(p + 16, r->past.ptr, r->past.len);
+		p[16] = (char)(uidl ? r->past.len : 0);
+		memcpy(p + 16 + uidl, r->past.ptr, r->past.len);
 	} else {
 		set64(p + 16, r->type == UIDLIST_SIZE ? r->crlf_size : (uint64_t)r->when);
 	}

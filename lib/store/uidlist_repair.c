@@ -58,6 +58,7 @@ next_record(const struct uidlist *u, struct slice file, size_t offset)
 
 struct live {
 	struct uidlist_record r;
+	struct slice	uidl;	/* ptr NULL: none */
 	int64_t		gone;	/* seconds since 1970, 0: not */
 };
 
@@ -118,8 +119,8 @@ rewrite_past(struct rewrite *w, uint64_t qid, uint32_t rcpt, uint32_t day)
 static void
 rewrite_record(struct rewrite *w, const struct uidlist_record *r)
 {
-	struct live *l = r->type == UIDLIST_GONE || r->type == UIDLIST_SIZE || r->type == UIDLIST_FLAGS ?
-	    find_live(w, r->uid) : NULL;
+	struct live *l = r->type == UIDLIST_GONE || r->type == UIDLIST_SIZE || r->type == UIDLIST_FLAGS ||
+	    r->type == UIDLIST_UIDL ? find_live(w, r->uid) : NULL;
 	struct slice past = r->past;
 	struct uidlist_past p;
 
@@ -140,6 +141,8 @@ rewrite_record(struct rewrite *w, const struct uidlist_record *r)
 		l->gone = r->when > 0 ? r->when : 1;
 	else if (r->type == UIDLIST_SIZE && l != NULL)
 		l->r.crlf_size = r->crlf_size;
+	else if (r->type == UIDLIST_UIDL && l != NULL)
+		l->uidl = r->past;
 	else if (r->type == UIDLIST_FLAGS && l != NULL) {
 		l->r.upper = r->upper;
 		l->r.lower = r->lower;
@@ -208,8 +211,12 @@ compose(struct uidlist *u, struct rewrite *w, struct buf *out)
 		struct qid qid;
 		uint32_t rcpt;
 
-		if (w->at[i].gone == 0)
+		if (w->at[i].gone == 0) {
 			uidlist_put_record(u, out, &w->at[i].r);
+			if (w->at[i].uidl.ptr != NULL)
+				uidlist_put_record(u, out, &(struct uidlist_record){
+				    .type = UIDLIST_UIDL, .uid = w->at[i].r.uid, .past = w->at[i].uidl, .modseq = 1 });
+		}
 		else if (maildir_queue_id(w->at[i].r.name, &qid, &rcpt))
 			rewrite_past(w, qid.n, rcpt, (uint32_t)(w->at[i].gone / 86400));
 	}

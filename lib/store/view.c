@@ -71,6 +71,28 @@ take_sync(struct store_folder *f, const struct uidlist_record *r)
 }
 
 static void
+take_uidl(struct reader *rd, const struct uidlist_record *r)
+{
+	struct store_folder *f = rd->f;
+	struct uidl u = { .uid = r->uid };
+
+	if ((f->uidl_n > 0 && r->uid <= f->uidl[f->uidl_n - 1].uid) || !slice_text(r->past, u.text, sizeof(u.text)))
+		return;
+	if (f->uidl_n == f->uidl_cap) {
+		size_t cap = f->uidl_cap == 0 ? 64 : f->uidl_cap * 2;
+		struct uidl *more = reallocarray(f->uidl, cap, sizeof(*more));
+
+		if (more == NULL) {
+			rd->failed = true;
+			return;
+		}
+		f->uidl = more;
+		f->uidl_cap = cap;
+	}
+	f->uidl[f->uidl_n++] = u;
+}
+
+static void
 take_record(void *ctx, const struct uidlist_record *r)
 {
 	struct reader *rd = ctx;
@@ -83,6 +105,8 @@ take_record(void *ctx, const struct uidlist_record *r)
 		m = view_uid(rd->f, r->uid);
 		if (m != NULL && !m->dead)
 			view_take_flags(rd->f, m, r);
+	} else if (r->type == UIDLIST_UIDL) {
+		take_uidl(rd, r);
 	} else if (r->type == UIDLIST_SYNC) {
 		take_sync(rd->f, r);
 	} else if (r->type == UIDLIST_GONE || r->type == UIDLIST_SIZE) {
@@ -314,6 +338,7 @@ store_folder_close(struct store_folder *f)
 		}
 	}
 	buf_clear(&f->made);
+	free(f->uidl);
 	view_clear(f);
 	box_close(&f->box);
 	free(f);
@@ -491,9 +516,29 @@ store_folder_keyword_room(const struct store_folder *f)
 	return false;
 }
 
+struct slice
+view_uidl(const struct store_folder *f, uint32_t uid)
+{
+	size_t low = 0, high = f->uidl_n;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (f->uidl[mid].uid < uid)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low < f->uidl_n && f->uidl[low].uid == uid ? slice_of(f->uidl[low].text) : (struct slice){ 0 };
+}
+
 void
 store_message_uidl(const struct store_folder *f, uint32_t seq, char out[72])
 {
+	struct slice taken = view_uidl(f, f->msg[seq - 1].pub.uid);
+
+	if (taken.ptr != NULL && slice_text(taken, out, 72))
+		return;
 	/* Dovecot's default form (%08Xu%08Xv): who comes from it downloads nothing again. */
 	(void)snprintf(out, 72, "%08" PRIx32 "%08" PRIx32, f->msg[seq - 1].pub.uid, f->uidvalidity);
 }
