@@ -373,6 +373,16 @@ lock(int fd)
 	return false;
 }
 
+/* Somebody made the file anew: records with the old one's seed are of no use in it. */
+static bool
+replaced(struct box *b)
+{
+	struct stat st;
+
+	return b->cache.fd >= 0 &&
+	    (fstatat(b->dir, CACHE_FILE, &st, AT_SYMLINK_NOFOLLOW) != 0 || st.st_ino != b->cache.ino);
+}
+
 void
 cache_flush(struct box *b)
 {
@@ -382,6 +392,11 @@ cache_flush(struct box *b)
 
 	if (c->pending.len == 0)
 		return;
+	if (replaced(b)) {
+		close_file(c);
+		buf_reset(&c->pending);
+		return;
+	}
 	if (!c->pending.full && open_file(b, true) && lock(c->fd)) {
 		if (fstat(c->fd, &st) == 0 && (uint64_t)st.st_size + c->pending.len < FILE_MAX) {
 			end = ((uint64_t)st.st_size + 7) / 8 * 8;
