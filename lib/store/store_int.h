@@ -274,6 +274,7 @@ struct store_folder {
 	struct buf	 names;		/* base names, one after the other */
 	uint32_t	*hash;		/* index into msg + 1, by base name; made when one is looked for */
 	bool		 hashed, no_memory;
+	uint32_t	 finds;		/* names looked for without it */
 	uint32_t	 hash_size;	/* a power of 2 */
 	uint64_t	 hash_key[2];
 	struct uidl	*uidl;		/* POP3 UIDLs that were taken over, by ascending UID; owned */
