@@ -107,6 +107,8 @@ $(B)/bench/%: $(B)/bench/%.o $(B)/libpennypost.a
 tests: $(unit_bin)
 fuzzers: $(fuzz_bin)
 
+include bench/bench.mk
+
 # ---- from nothing ----
 
 deps:
