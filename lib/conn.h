@@ -111,16 +111,18 @@ bool conn_has_input(const struct conn *c);
 void conn_tune(int fd);
 
 /* Peer and own address as logged ("192.0.2.1", "2001:db8::1", "unix"), port may be NULL. */
+#define CONN_ADDRESS_MAX 64
 bool conn_address(int fd, bool peer, char *out, size_t size, uint16_t *port);
 
 /*
- * Listeners.  accepted() gets a non-blocking descriptor.  When descriptors run
+ * Listeners.  accepted() gets a non-blocking descriptor and the client's
+ * address as conn_address() writes it, good for the call.  When descriptors run
  * out nothing is accepted for 200 ms.  fd stays the caller's and may be shared
  * with other processes.
  */
 struct conn_listener;
 struct conn_listener *conn_listen(struct event_base *base, int fd,
-    void (*accepted)(int fd, void *ctx), void *ctx);
+    void (*accepted)(int fd, const char *address, void *ctx), void *ctx);
 void conn_listener_free(struct conn_listener *l);	/* stops accepting; closes nothing */
 
 #endif

@@ -19,7 +19,7 @@
 
 struct conn_listener {
 	int		 fd;
-	void		(*accepted)(int fd, void *ctx);
+	void		(*accepted)(int fd, const char *address, void *ctx);
 	void		*ctx;
 	struct event	 ev_accept, ev_pause;
 };
@@ -41,6 +41,62 @@ conn_tune(int fd)
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
 }
 
+/* ---- addresses ---- */
+
+static bool
+print_inet6(const struct sockaddr_in6 *in6, char *out, size_t size)
+{
+	struct in_addr in;
+
+	/* A client of a dual-stack socket is an IPv4 client. */
+	if (!IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr))
+		return inet_ntop(AF_INET6, &in6->sin6_addr, out, (socklen_t)size) != NULL;
+	memcpy(&in, in6->sin6_addr.s6_addr + 12, sizeof(in));
+	return inet_ntop(AF_INET, &in, out, (socklen_t)size) != NULL;
+}
+
+union address {
+	struct sockaddr_storage	storage;
+	struct sockaddr		any;
+	struct sockaddr_in	in;
+	struct sockaddr_in6	in6;
+};
+
+static bool
+print_address(const union address *addr, char *out, size_t size, uint16_t *port)
+{
+	if (port != NULL)
+		*port = 0;
+	switch (addr->any.sa_family) {
+	case AF_INET:
+		if (port != NULL)
+			*port = ntohs(addr->in.sin_port);
+		return inet_ntop(AF_INET, &addr->in.sin_addr, out, (socklen_t)size) != NULL;
+	case AF_INET6:
+		if (port != NULL)
+			*port = ntohs(addr->in6.sin6_port);
+		return print_inet6(&addr->in6, out, size);
+	case AF_UNIX:
+		return snprintf(out, size, "unix") < (int)size;
+	default:
+		return false;
+	}
+}
+
+bool
+conn_address(int fd, bool peer, char *out, size_t size, uint16_t *port)
+{
+	union address addr = { 0 };
+	socklen_t len = sizeof(addr);
+
+	if (size > 0)
+		out[0] = '\0';
+	return (peer ? getpeername : getsockname)(fd, &addr.any, &len) == 0 &&
+	    print_address(&addr, out, size, port);
+}
+
+/* ---- listeners ---- */
+
 /*
  * One connection a turn: where several processes share the listener the next
  * one may go to another, and epoll tells again if there are more.
@@ -49,11 +105,16 @@ static void
 on_connection(evutil_socket_t fd, short what, void *arg)
 {
 	struct conn_listener *l = arg;
-	int client = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	union address addr = { 0 };
+	socklen_t len = sizeof(addr);
+	int client = accept4(fd, &addr.any, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	char text[CONN_ADDRESS_MAX];
 
 	(void)what;
 	if (client >= 0) {
-		l->accepted(client, l->ctx);
+		if (!print_address(&addr, text, sizeof(text), NULL))
+			(void)snprintf(text, sizeof(text), "unknown");
+		l->accepted(client, text, l->ctx);
 		return;
 	}
 	if (errno != EMFILE && errno != ENFILE && errno != ENOBUFS && errno != ENOMEM)
@@ -73,7 +134,8 @@ on_pause_over(evutil_socket_t fd, short what, void *arg)
 }
 
 struct conn_listener *
-conn_listen(struct event_base *base, int fd, void (*accepted)(int fd, void *ctx), void *ctx)
+conn_listen(struct event_base *base, int fd, void (*accepted)(int fd, const char *address, void *ctx),
+    void *ctx)
 {
 	struct conn_listener *l = calloc(1, sizeof(*l));
 
@@ -99,49 +161,4 @@ conn_listener_free(struct conn_listener *l)
 	(void)event_del(&l->ev_accept);
 	(void)event_del(&l->ev_pause);
 	free(l);
-}
-
-static bool
-print_inet6(const struct sockaddr_in6 *in6, char *out, size_t size)
-{
-	struct in_addr in;
-
-	/* A client of a dual-stack socket is an IPv4 client. */
-	if (!IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr))
-		return inet_ntop(AF_INET6, &in6->sin6_addr, out, (socklen_t)size) != NULL;
-	memcpy(&in, in6->sin6_addr.s6_addr + 12, sizeof(in));
-	return inet_ntop(AF_INET, &in, out, (socklen_t)size) != NULL;
-}
-
-bool
-conn_address(int fd, bool peer, char *out, size_t size, uint16_t *port)
-{
-	union {
-		struct sockaddr_storage storage;
-		struct sockaddr		any;
-		struct sockaddr_in	in;
-		struct sockaddr_in6	in6;
-	} addr = { 0 };
-	socklen_t len = sizeof(addr);
-
-	if (size > 0)
-		out[0] = '\0';
-	if ((peer ? getpeername : getsockname)(fd, &addr.any, &len) != 0)
-		return false;
-	if (port != NULL)
-		*port = 0;
-	switch (addr.any.sa_family) {
-	case AF_INET:
-		if (port != NULL)
-			*port = ntohs(addr.in.sin_port);
-		return inet_ntop(AF_INET, &addr.in.sin_addr, out, (socklen_t)size) != NULL;
-	case AF_INET6:
-		if (port != NULL)
-			*port = ntohs(addr.in6.sin6_port);
-		return print_inet6(&addr.in6, out, size);
-	case AF_UNIX:
-		return snprintf(out, size, "unix") < (int)size;
-	default:
-		return false;
-	}
 }

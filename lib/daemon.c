@@ -21,6 +21,7 @@
 #include "listen.h"
 #include "log.h"
 
+#define LOG_HELD_MS	5	/* lines wait for others */
 #define LOG_AGAIN_MS	20	/* a log that had no room is tried again after */
 #define EX_CONFIG 78
 #define EX_OSERR 71
@@ -598,7 +599,7 @@ watch_signals(struct daemon *d)
 	}
 }
 
-/* ---- the log, a turn at a time ---- */
+/* ---- the log, a few lines at a time ---- */
 
 static void
 on_log(evutil_socket_t fd, short what, void *arg)
@@ -612,13 +613,15 @@ on_log(evutil_socket_t fd, short what, void *arg)
 		(void)event_add(in->log, &again);
 }
 
-/* It comes behind what this turn of the loop has still to do. */
+/* Some turns share a write.  Who needs an order among the lines of several
+ * daemons calls log_flush() before it tells the other one (smtp_queue.c). */
 static void
 log_soon(void *arg)
 {
+	const struct timeval soon = { .tv_usec = LOG_HELD_MS * 1000 };
 	struct internal *in = ((struct daemon *)arg)->internal;
 
-	event_active(in->log, EV_TIMEOUT, 0);
+	(void)event_add(in->log, &soon);
 }
 
 void

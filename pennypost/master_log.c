@@ -5,6 +5,9 @@
  * A file is opened by the master's child before it gives up its rights, so the
  * folder may be root's; to reopen (after logrotate) a new logger is started on
  * the same pipe and the old one ends after the line it is at.
+ *
+ * A single line goes out at once.  Where more come soon after, they are fetched
+ * every GATHER_MS together: the pipe has room for what comes meanwhile.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -26,6 +29,7 @@
 #include "master.h"
 
 #define CHUNK		65536
+#define GATHER_MS	5
 
 struct logger {
 	const char	*tag;
@@ -118,10 +122,22 @@ put_lines(struct logger *l, bool last)
 	buf_skip(&l->in, l->in.len - rest.len);
 }
 
+/* Lines come one after the other: let some come together. */
+static void
+gather(uint64_t *last_usec)
+{
+	uint64_t now = now_mono_usec();
+
+	if (now - *last_usec < GATHER_MS * 1000)
+		(void)poll(NULL, 0, GATHER_MS);
+	*last_usec = now_mono_usec();
+}
+
 static int
 run(struct logger *l)
 {
 	struct pollfd p = { .fd = l->in_fd, .events = POLLIN };
+	uint64_t last_usec = 0;
 	ssize_t n = 1;
 
 	while (n != 0) {
@@ -133,6 +149,7 @@ run(struct logger *l)
 			return 0;
 		if (poll(&p, 1, -1) < 0)
 			continue;
+		gather(&last_usec);
 		if (buf_room(&l->in, CHUNK) == NULL)
 			return 71;
 		n = read(l->in_fd, l->in.ptr + l->in.len, CHUNK);

@@ -196,6 +196,7 @@ send_frames(struct smtp_submit *s)
 	uint32_t len;
 
 	s->offered |= conn != NULL;
+	(void)log_flush();	/* who sent the message stands in the log before what queue says of it */
 	while (conn != NULL && rest.len > sizeof(len)) {
 		memcpy(&len, rest.ptr, sizeof(len));
 		rest = slice_sub(rest, sizeof(len), rest.len);

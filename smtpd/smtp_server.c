@@ -2,9 +2,7 @@
 
 #include <string.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
-#include "conn.h"
 #include "daemon.h"
 #include "smtp_conn.h"
 
@@ -57,14 +55,8 @@ smtp_server_service(const char *name, enum smtp_service *service, bool *tls)
 }
 
 void
-smtp_server_accept(struct smtp_server *s, int fd, enum smtp_service service, bool tls)
+smtp_server_accept(struct smtp_server *s, int fd, const char *address, enum smtp_service service, bool tls)
 {
-	char address[64];
-
-	if (!conn_address(fd, true, address, sizeof(address), NULL)) {
-		(void)close(fd);	/* gone already */
-		return;
-	}
 	smtp_conn_new(s, fd, fd, service, tls, NULL, address);
 }
 

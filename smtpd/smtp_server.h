@@ -48,8 +48,8 @@ void smtp_server_init(struct smtp_server *s, struct event_base *base, const stru
 /* A listener's service and whether TLS begins at once; false: unknown name. */
 bool smtp_server_service(const char *name, enum smtp_service *service, bool *tls);
 
-/* A new connection of that service; fd is taken over. */
-void smtp_server_accept(struct smtp_server *s, int fd, enum smtp_service service, bool tls);
+/* A new connection of that service from that address; fd is taken over. */
+void smtp_server_accept(struct smtp_server *s, int fd, const char *address, enum smtp_service service, bool tls);
 
 /* Nearly all sessions are in use: be short with everybody. */
 bool smtp_server_overloaded(const struct smtp_server *s);

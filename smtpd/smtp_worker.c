@@ -142,11 +142,11 @@ static const struct ipc_conn_ops parent_ops = { .frame = parent_frame, .closed =
 /* ---- events ---- */
 
 static void
-accepted(int fd, void *ctx)
+accepted(int fd, const char *address, void *ctx)
 {
 	const struct listener *l = ctx;
 
-	smtp_server_accept(l->server, fd, l->service, l->tls);
+	smtp_server_accept(l->server, fd, address, l->service, l->tls);
 }
 
 static void

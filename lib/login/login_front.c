@@ -192,10 +192,11 @@ static const struct ipc_conn_ops parent_ops = { .frame = parent_frame, .closed =
 /* ---- the start ---- */
 
 static void
-accepted(int fd, void *ctx)
+accepted(int fd, const char *address, void *ctx)
 {
 	const struct login_listener *l = ctx;
 
+	(void)address;
 	login_session_new(l->front, fd, l->implicit_tls);
 }
 

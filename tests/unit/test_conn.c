@@ -682,7 +682,7 @@ alpn_is_checked_if_sent(void **unused)
 static int accepted_n;
 
 static void
-accepted(int fd, void *ctx)
+accepted(int fd, const char *address, void *ctx)
 {
 	char text[64];
 
@@ -690,6 +690,7 @@ accepted(int fd, void *ctx)
 	accepted_n++;
 	assert_true(conn_address(fd, true, text, sizeof(text), NULL));
 	assert_string_equal(text, "127.0.0.1");
+	assert_string_equal(address, "127.0.0.1");
 	(void)close(fd);
 }
 
