@@ -1,4 +1,5 @@
 """What is measured.  Each row has a name, a way to measure one server once, and what shall be reached."""
+import contextlib
 import os
 import re
 import select
@@ -51,6 +52,14 @@ class Row:
 
     def __init__(self, name, what, reach, messages):
         self.name, self.what, self.reach, self.messages = name, what, reach, messages
+        self.cpu = {}		# server: processor time a message, microseconds, of each run
+
+    @contextlib.contextmanager
+    def cpu_of(self, server, n):
+        """Notes what the server (not the load tool) needs inside; it hardly depends on what else runs."""
+        before = mta.cpu_usec()
+        yield
+        self.cpu.setdefault(server.name, []).append((mta.cpu_usec() - before) / n)
 
     def count(self, server, scale):
         return max(1, int(self.messages * scale * self.share.get(server.name, 1)))
@@ -73,7 +82,8 @@ class Accepted(Row):
         try:
             tools.load(self.clients, max(40, self.clients * 2), self.octets, "u1@example.test", *more)
             n = self.count(server, scale)
-            return n / tools.load(self.clients, n, self.octets, "u1@example.test", *more)
+            with self.cpu_of(server, n):
+                return n / tools.load(self.clients, n, self.octets, "u1@example.test", *more)
         finally:
             server.stop()
 
@@ -84,7 +94,8 @@ class Starttls(Row):
         try:
             n = self.count(server, scale)
             tools.run(tools.smtp_load, "tls", "25", "10", "40", "4096", "u1@example.test")
-            return float(tools.run(tools.smtp_load, "tls", "25", "10", str(n), "4096", "u1@example.test"))
+            with self.cpu_of(server, n):
+                return float(tools.run(tools.smtp_load, "tls", "25", "10", str(n), "4096", "u1@example.test"))
         finally:
             server.stop()
 
@@ -103,7 +114,8 @@ class Delivered(Row):
             self.deliver(server, tools, len(mta.USERS))	# the mailboxes are there, the processes started
             n = max(100, self.count(server, scale))
             start = time.time()
-            self.deliver(server, tools, n)
+            with self.cpu_of(server, n):
+                self.deliver(server, tools, n)
             return n / (server.files()[1] - start)
         finally:
             server.stop()
@@ -129,7 +141,8 @@ class Relayed(Row):
         try:
             self.relay(server, tools, sink, 20)
             n = max(20, self.count(server, scale))
-            return n * self.recipients / self.relay(server, tools, sink, n)
+            with self.cpu_of(server, n * self.recipients):
+                return n * self.recipients / self.relay(server, tools, sink, n)
         finally:
             server.stop()
             sink.kill()

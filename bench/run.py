@@ -99,8 +99,9 @@ def measure(row, servers, tools, args, report):
     ratio = f"{ours / postfix:.2f}" if ours and postfix else ""
     cells = [figure(row, middle.get(n)) for n in ("pennypost", "postfix", "exim", "opensmtpd", "ceiling")]
     spread = values.get("pennypost") or values.get("ceiling") or [0]
+    cpu = " / ".join(f"{statistics.median(row.cpu[n]):.0f}" for n in ("pennypost", "postfix") if n in row.cpu)
     span = f"{min(spread):.4g}-{max(spread):.4g}"
-    report.say("| " + " | ".join([row.name, row.what, *cells, ratio, verdict(row, ours, postfix), span]) + " |")
+    report.say("| " + " | ".join([row.name, row.what, *cells, ratio, verdict(row, ours, postfix), span, cpu]) + " |")
 
 
 def main():
@@ -131,8 +132,8 @@ def main():
         servers = [s for s in everyone if s.name in args.servers.split(",") and s.found()]
         report.say(f"## {datetime.datetime.now():%Y-%m-%d %H:%M}, {machine()}\n")
         report.say("; ".join(s.version() for s in servers) + f"; {args.rounds} rounds, scale {args.scale:g}\n")
-        report.say("| row | work | pennypost | postfix | exim | opensmtpd | ceiling | x postfix | reach | our runs |")
-        report.say("|---|---|---|---|---|---|---|---|---|---|")
+        report.say("| row | work | pennypost | postfix | exim | opensmtpd | ceiling | x postfix | reach | our runs | CPU us: ours / postfix |")
+        report.say("|---|---|---|---|---|---|---|---|---|---|---|")
         for row in rows.ROWS:
             if row.name in names:
                 measure(row, servers, tools, args, report)
