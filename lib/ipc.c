@@ -94,11 +94,12 @@ get_slice(struct slice *in, struct slice *s, uint64_t max)
 	bool									\
 	ipc_put_##name(struct buf *out, const struct ipc_##name *m)		\
 	{									\
+		size_t before = out->len;					\
 		bool ok = true;							\
 										\
 		put_number(out, code, 2);					\
 		FIELDS(PUT_FIELD)						\
-		return ok && !out->full && out->len <= IPC_FRAME_MAX;		\
+		return ok && !out->full && out->len - before <= IPC_FRAME_MAX;	\
 	}									\
 	bool									\
 	ipc_get_##name(struct slice frame, struct ipc_##name *m)		\

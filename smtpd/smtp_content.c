@@ -11,6 +11,7 @@
 #include "smtp_conn.h"
 #include "smtp_received.h"
 
+#define USUAL_OCTETS	6000	/* of a message, and what we add */
 #define MIN_RATE	500	/* octets a second that content has to come with */
 #define GIVE_UP_MS	5000	/* for the end of content that is refused anyway */
 #define SPILL		(32 * 1024)	/* written to the file at once */
@@ -91,6 +92,7 @@ begin(struct smtp_conn *c)
 	rules.date = buf_slice_of(&m->date);
 	rules.message_id = buf_slice_of(&m->message_id);
 	smtp_data_init(&m->data, &rules, (size_t)4 * IPC_INLINE_MAX + conf->line_length);
+	(void)buf_room(&m->data.out, USUAL_OCTETS);
 	put_received(c, now_s);
 	m->budget_ms = smtp_conn_timeout_ms(c);
 	m->seen_ms = now_mono_usec() / 1000;

@@ -160,10 +160,22 @@ header_line(struct smtp_data *d)
 /* ---- lines ---- */
 
 static void
+look_for_eight_bit(struct smtp_data *d, const char *ptr, size_t len)
+{
+	uint64_t bits = 0, word;
+
+	for (; len >= sizeof(word); ptr += sizeof(word), len -= sizeof(word)) {
+		memcpy(&word, ptr, sizeof(word));
+		bits |= word;
+	}
+	for (; len > 0; len--)
+		bits |= (unsigned char)*ptr++;
+	d->eight_bit |= (bits & UINT64_C(0x8080808080808080)) != 0;
+}
+
+static void
 text(struct smtp_data *d, const char *ptr, size_t len)
 {
-	unsigned char bits = 0;
-
 	d->line_len += len;
 	d->size += len;
 	if (d->fault != FAULT_NONE)
@@ -174,9 +186,7 @@ text(struct smtp_data *d, const char *ptr, size_t len)
 		smtp_data_fail(d, FAULT_SIZE);
 	else if (d->in_header && (d->header_len += len) > d->rules.header_max)
 		smtp_data_fail(d, FAULT_HEADER);
-	for (size_t i = 0; i < len; i++)
-		bits |= (unsigned char)ptr[i];
-	d->eight_bit |= (bits & 0x80) != 0;
+	look_for_eight_bit(d, ptr, len);
 	put(d, ptr, len);
 }
 
@@ -268,6 +278,35 @@ special(struct smtp_data *d, char c)
 	}
 }
 
+/* Octets of whole lines at the front of in, of a body and without anything special:
+ * most of the mail of this world is that, and is taken in one piece. */
+static size_t
+clean_lines(const struct smtp_data *d, struct slice in)
+{
+	const char *at = in.ptr, *end = in.ptr + in.len, *p;
+	bool usual = d->bol && !d->in_header && d->fault == FAULT_NONE && in.len <= d->rules.size_max - d->size;
+
+	while (usual && at < end && *at != '.' && (p = memchr(at, '\r', (size_t)(end - at))) != NULL &&
+	    end - p > 1 && p[1] == '\n' && (size_t)(p - at) <= d->rules.line_max &&
+	    memchr(at, '\n', (size_t)(p - at)) == NULL)
+		at = p + 2;
+	p = memchr(in.ptr, '\0', (size_t)(at - in.ptr));
+	if (p != NULL) {	/* up to its line */
+		at = memrchr(in.ptr, '\n', (size_t)(p - in.ptr));
+		at = at == NULL ? in.ptr : at + 1;
+	}
+	return (size_t)(at - in.ptr);
+}
+
+static void
+take_lines(struct smtp_data *d, const char *ptr, size_t len)
+{
+	d->size += len;
+	look_for_eight_bit(d, ptr, len);
+	put(d, ptr, len);
+	d->line_at = d->out.len;
+}
+
 size_t
 smtp_data_feed(struct smtp_data *d, struct slice in)
 {
@@ -283,6 +322,12 @@ smtp_data_feed(struct smtp_data *d, struct slice in)
 			d->bol = false;
 			d->lone_dot = true;
 			at++;
+			continue;
+		}
+		run = clean_lines(d, slice_sub(in, at, in.len));
+		if (run > 0) {
+			take_lines(d, in.ptr + at, run);
+			at += run;
 			continue;
 		}
 		run = plain_run(in.ptr + at, in.len - at);

@@ -166,25 +166,34 @@ smtp_submit_write(struct smtp_submit *s, struct slice data)
 	return true;
 }
 
-static bool
-keep_frame(struct smtp_submit *s, struct slice frame)
+/* Frames stand in s->frames one after the other, each behind its length. */
+static size_t
+frame_begin(struct smtp_submit *s)
 {
-	uint32_t len = (uint32_t)frame.len;
+	const uint32_t none = 0;
 
-	return buf_put(&s->frames, &len, sizeof(len)) && buf_slice(&s->frames, frame);
+	(void)buf_put(&s->frames, &none, sizeof(none));
+	return s->frames.len;
+}
+
+static bool
+frame_end(struct smtp_submit *s, size_t from)
+{
+	uint32_t len = (uint32_t)(s->frames.len - from);
+
+	if (s->frames.full || len > IPC_FRAME_MAX)
+		return false;
+	memcpy(s->frames.ptr + from - sizeof(len), &len, sizeof(len));
+	return true;
 }
 
 static bool
 keep_rcpts(struct smtp_submit *s, struct slice part)
 {
 	const struct ipc_submit_rcpts m = { .qid = s->qid.n, .rcpts = part };
-	struct buf frame;
-	bool ok;
+	size_t from = frame_begin(s);
 
-	buf_init(&frame, IPC_FRAME_MAX);
-	ok = ipc_put_submit_rcpts(&frame, &m) && keep_frame(s, buf_slice_of(&frame));
-	buf_clear(&frame);
-	return ok;
+	return ipc_put_submit_rcpts(&s->frames, &m) && frame_end(s, from);
 }
 
 /* Send all the frames of a message; if the connection breaks meanwhile they are sent again. */
@@ -210,8 +219,8 @@ bool
 smtp_submit_send(struct smtp_submit *s, struct ipc_submit *m, struct slice rcpts)
 {
 	struct slice part = smtp_envelope_part(&rcpts), next;
-	struct buf frame;
 	bool ok = true;
+	size_t from;
 
 	/* All parts but the last go ahead in frames of their own. */
 	while (ok && (next = smtp_envelope_part(&rcpts)).len > 0) {
@@ -221,9 +230,9 @@ smtp_submit_send(struct smtp_submit *s, struct ipc_submit *m, struct slice rcpts
 	m->qid = s->qid.n;
 	m->in_file = s->file_fd != -1;
 	m->rcpts = part;
-	buf_init(&frame, IPC_FRAME_MAX);
-	ok = ok && ipc_put_submit(&frame, m) && keep_frame(s, buf_slice_of(&frame));
-	buf_clear(&frame);
+	from = frame_begin(s);
+	(void)buf_room(&s->frames, m->content.len + part.len + 2000);	/* in one step */
+	ok = ok && ipc_put_submit(&s->frames, m) && frame_end(s, from);
 	if (!ok || s->file_lost)
 		return false;
 	/* What the file could not take shows at the latest here. */
