@@ -50,6 +50,7 @@ struct conn {
 	bool	paused;
 	bool	stuck;		/* the owner took nothing of what is in `in` */
 	bool	eof;
+	bool	bye;		/* it said itself that nothing more comes */
 	bool	broken;		/* to be ended by settle() */
 	bool	blocked;	/* the last write would have waited */
 	bool	read_needs_write;	/* TLS has to write before it can read on */
@@ -183,7 +184,7 @@ finish_close(struct conn *c)
 
 	if (c->ssl != NULL)
 		tls_stream_bye(c->ssl);
-	if (c->eof || (c->in.len == 0 && read(c->rfd, octets, sizeof(octets)) <= 0)) {
+	if (c->eof || c->bye || (c->in.len == 0 && read(c->rfd, octets, sizeof(octets)) <= 0)) {
 		end(c, CONN_EOF, "closed");
 		return;
 	}
@@ -228,6 +229,13 @@ conn_close(struct conn *c)
 		c->deadline_ms = mono_ms() + CLOSE_MS;
 	arm(c);
 	schedule(c);
+}
+
+void
+conn_bye(struct conn *c)
+{
+	c->bye = true;
+	conn_close(c);
 }
 
 /* ---- output ---- */

@@ -72,6 +72,9 @@ size_t conn_pending(const struct conn *c);	/* octets not yet written */
  */
 void conn_close(struct conn *c);
 
+/* The same after the peer said goodbye (QUIT): nobody waits for more octets of it. */
+void conn_bye(struct conn *c);
+
 /* Stop and go on calling input() (flow control; while an answer from elsewhere is awaited). */
 void conn_pause(struct conn *c);
 void conn_resume(struct conn *c);

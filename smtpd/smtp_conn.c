@@ -316,7 +316,10 @@ smtp_conn_act(struct smtp_conn *c, enum smtp_want want, struct buf *out)
 			log_too_many_errors(smtp_session_after(&c->session), c->client);
 		c->closing = true;
 		(void)event_del(&c->ev_timer);
-		conn_close(c->conn);
+		if (c->session.count[VERB_QUIT].ok > 0)
+			conn_bye(c->conn);
+		else
+			conn_close(c->conn);
 		break;
 	case WANT_DATA:
 	case WANT_LINE:
