@@ -74,7 +74,5 @@ def prepare(peers):
     cover("/usr", [os.path.join(p, "usr") for p in unpacked], top)
     cover("/etc", [os.path.join(p, "etc") for p in unpacked if os.path.isdir(os.path.join(p, "etc"))], top)
     cover("/var", [], top)
-    with open("/etc/resolv.conf", "w") as f:	# nobody waits for a name server that is not there
-        f.write("nameserver 127.0.0.1\n")
     accounts()
     certificate()
