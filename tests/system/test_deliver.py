@@ -191,7 +191,14 @@ def test_full_mailbox_waits(make_deliver):
     assert (r.outcome, r.dsn) == (DEFERRED, "4.2.2") and "full" in r.text
     assert len(d.suite.files("small")) == 1
     assert os.listdir(os.path.join(d.suite.maildir("small"), "tmp")) == []
-    assert d.one("small@example.test").outcome == DONE
+    accounts = os.path.join(d.suite.dir, "domains", d.suite.domain, "accounts")
+    text = open(accounts).read()
+    assert text.count("20K") == 1
+    with open(accounts, "w") as f:
+        f.write(text.replace("20K", "20M"))
+    d.suite.run(program="newaliases")
+    time.sleep(1.1)
+    assert d.one("small@example.test", big).outcome == DONE	# though its Maildir is still open
 
 
 # ---- aliases ----
@@ -830,10 +837,22 @@ def open_folders(d):
 
 def test_few_descriptors(make_deliver):
     """Fewer messages in a group then, and no Maildir stays open."""
-    d = make_deliver(users=("alice", "bob"), wrap=["prlimit", "--nofile=400"])
+    d = make_deliver(users=("alice", "bob"), wrap=["prlimit", "--nofile=400"], start=False)
+    users = [f"user{i}" for i in range(20)]
+    with open(os.path.join(d.suite.dir, "domains", d.suite.domain, "accounts"), "r+") as f:
+        line = next(x for x in f.read().splitlines() if x.startswith("alice"))
+        f.write("".join(line.replace("alice", user, 1) + "\n" for user in users))
+    d.suite.run(program="newaliases")
+    d.start()
     results = d.send([f"{who}+{i}@example.test" for i in range(60) for who in ("alice", "bob")], final=1)
     assert {r.outcome for r in results} == {DONE}
     assert len(d.suite.files("alice")) == len(d.suite.files("bob")) == 60
+    for user in users:
+        assert d.one(f"{user}@example.test").outcome == DONE
+    assert len(open_folders(d)) <= 8 * 6
+    results = d.send([f"{user}@example.test" for user in users])
+    assert {r.outcome for r in results} == {DONE}
+    assert {len(d.suite.files(user)) for user in users} == {2}
 
 
 def test_unused_mailboxes_are_closed(make_deliver):
