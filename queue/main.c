@@ -111,36 +111,40 @@ on_opening(void *ctx)
 /* ---- connections ---- */
 
 static void
-on_submit(int fd, void *ctx)
+on_submit(int fd, const char *address, void *ctx)
 {
+	(void)address;
 	ipc_roomy(fd);
 	submit_accept(ctx, fd);
 }
 
 static void
-on_deliver(int fd, void *ctx)
+on_deliver(int fd, const char *address, void *ctx)
 {
+	(void)address;
 	ipc_roomy(fd);
 	job_accept(ctx, CHANNEL_DELIVER, fd);
 }
 
 static void
-on_relay(int fd, void *ctx)
+on_relay(int fd, const char *address, void *ctx)
 {
+	(void)address;
 	ipc_roomy(fd);
 	job_accept(ctx, CHANNEL_RELAY, fd);
 }
 
 static void
-on_control(int fd, void *ctx)
+on_control(int fd, const char *address, void *ctx)
 {
+	(void)address;
 	ipc_roomy(fd);
 	control_accept(ctx, fd);
 }
 
 static const struct {
 	const char	*name;
-	void		(*accepted)(int fd, void *ctx);
+	void		(*accepted)(int fd, const char *address, void *ctx);
 } listeners[] = {
 	{ "queue-submit", on_submit },
 	{ "queue-deliver", on_deliver },
