@@ -12,6 +12,7 @@ kills to mean anything for it.  One line a suite; a loss ends it with exit code
 """
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -86,6 +87,7 @@ def cuts(total, seed):
 
 
 def main():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that suites and disks are removed
     n_kills, n_cuts, seed = setting("KILLS", 10000), setting("CUTS", 1000), setting("SEED", 1)
     if n_kills > 0:
         say(kills(n_kills, seed, os.environ.get("FOLDER") or tempfile.gettempdir()))
