@@ -5,7 +5,7 @@ answer is compared with it, at the end a fresh session and the Maildir are.  In
 between the user's process is killed, other tools put in, flag and remove
 files, and mailboxes come and go.
 
-PP_MODEL_COMMANDS (1200) and PP_MODEL_SEED (random) make it longer, and the same again.
+PP_MODEL_COMMANDS (700) and PP_MODEL_SEED (random) make it longer, and the same again.
 """
 import glob
 import os
@@ -18,7 +18,7 @@ import pytest
 from conftest import wait_until
 from imap_wire import Closed, Wire
 
-COMMANDS = int(os.environ.get("PP_MODEL_COMMANDS", "1200"))
+COMMANDS = int(os.environ.get("PP_MODEL_COMMANDS", "700"))
 SEED = int(os.environ.get("PP_MODEL_SEED", "0")) or random.randrange(1, 10**9)
 SESSIONS = 4
 SYSTEM = ["\\Seen", "\\Answered", "\\Flagged", "\\Deleted", "\\Draft"]
@@ -430,6 +430,73 @@ class World:
         assert exact, f"{file}: {[box.messages[u].flags for u in same]}"
         return exact[0]
 
+    # -- parked --
+
+    def drop(self, name):
+        """Another program delivers; nobody looks at once."""
+        text, path = self.text(), self.path(name)
+        with open(f"{path}/tmp/dropped{self.n}", "wb") as f:
+            f.write(text.replace(b"\r\n", b"\n"))
+        owner = os.stat(path)
+        os.chown(f"{path}/tmp/dropped{self.n}", owner.st_uid, owner.st_gid)
+        self.boxes[name].add(Message(text, ()))
+        os.rename(f"{path}/tmp/dropped{self.n}", f"{path}/new/{int(time.time())}.D{self.n}.other")
+
+    def processes(self):
+        """alice's: children of imapd that have her Maildir open."""
+        found, parent = [], self.suite.daemon_pid("imapd")
+        with open(f"/proc/{parent}/task/{parent}/children") as f:
+            for pid in f.read().split():
+                try:
+                    if any(self.suite.maildir("alice") in os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")):
+                        found.append(pid)
+                except OSError:
+                    continue
+        return found
+
+    def parked(self):
+        """All sessions in IDLE, their process gone, changes from outside: each hears of what concerns it."""
+        self.trace.append("- all are parked")
+        tags = []
+        for s in self.sessions:
+            if s.box is None:
+                self.do_select(s)
+        for s in self.sessions:
+            tags.append(s.wire.send("IDLE"))
+            early = []
+            while not (r := s.wire.read()).raw.startswith(b"+"):
+                early.append(type(r)(r.raw[2:]))
+            s.told(early)
+        wait_until(lambda: not self.processes(), 20, "the user's process to end")
+        names = self.random.sample(list(self.boxes), 2)
+        for name in names:
+            self.drop(name)
+            for file in sorted(glob.glob(f"{self.path(name)}/cur/*"))[:3]:
+                self.change(name, file)
+        for s, tag in zip(self.sessions, tags):
+            s.wire.write(b"DONE\r\n")
+            status, untagged = s.wire.finish(tag)
+            assert status == b"OK"
+            s.told(untagged)
+            self.do_noop(s)
+        for name in names:
+            self.do_status(self.sessions[0], name)	# somebody looks: now they have their UIDs
+
+    def change(self, name, file):
+        """Remove it, or another flag."""
+        box, base = self.boxes[name], os.path.basename(file).partition(":2,")[0]
+        try:
+            uid = self.uid_of(box, file)
+        except Ambiguous:
+            return
+        if self.random.random() < 0.4:
+            os.unlink(file)
+            del box.messages[uid]
+            return
+        letters = "".join(sorted(set(file.rpartition(":2,")[2]) ^ {self.random.choice("SRFT")}))
+        os.rename(file, f"{self.path(name)}/cur/{base}:2,{letters}")
+        box.messages[uid].flags = {f for f in box.messages[uid].flags if f in KEYWORDS} | {LETTERS[c] for c in letters if c in LETTERS}
+
     # -- kill -9 --
 
     def user_pids(self):
@@ -529,10 +596,12 @@ WEIGHTS = {"select": 8, "noop": 10, "idle": 4, "append": 18, "store": 18, "fetch
 
 
 def test_model(make_suite):
-    suite = make_suite(users=("alice",), login_sessions_per_client=1000)
+    suite = make_suite(users=("alice",), login_sessions_per_client=1000, user_process_idle="1s")
     world = World(suite, SEED)
     try:
-        for _ in range(COMMANDS):
+        for n in range(COMMANDS):
+            if n % 500 == 400:
+                world.parked()
             s = world.random.choice(world.sessions)
             name = world.random.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
             if s.box is None and name in ("store", "fetch", "search", "copy", "expunge", "kill_in_flight"):
