@@ -5,10 +5,8 @@
 #include <event2/event.h>
 #include <fcntl.h>
 #include <openssl/ssl.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "broker.h"
@@ -17,65 +15,30 @@
 #include "login/login_child.h"
 #include "login/login_front.h"
 
-#define EX_OSERR	71
 #define EX_CONFIG	78
 #define WORKERS_MAX	4
-#define OUT_MAX		(1024 * 1024)	/* octets of frames that may wait for a front */
-#define AGAIN_USEC	2000000		/* a front that died twice within this waits so long */
 #define DRAIN_USEC	(1800 * 1000000ull)	/* sessions may go on for so long after SIGTERM */
-#define END_S		4		/* then children are killed */
 
 static const char *const broker_names[] = { "auth-login", NULL };
 
 /* ---- fronts and brokers ---- */
 
-static void
-all_ready(struct login_parent *p)
+static struct login_worker *
+worker_of(struct login_slot *slot)
 {
-	for (unsigned i = 0; i < p->worker_n; i++)
-		if (!p->worker[i].ready)
-			return;
-	if (!p->ready)
-		daemon_ready(p->daemon);
-	p->ready = true;
+	struct login_parent *p = slot->workers->ctx;
+
+	return &p->worker[slot->number];
 }
 
 static bool
-worker_frame(struct ipc_conn *c, void *ctx, struct slice frame, int passed)
+worker_frame(struct login_slot *slot, struct slice frame)
 {
-	struct login_worker *w = ctx;
-	struct ipc_front_ready ready;
 	uint16_t code = 0;
 
-	(void)c;
 	(void)ipc_code(frame, &code);
-	if (passed != -1) {	/* a front passes nothing */
-		(void)close(passed);
-		return false;
-	}
-	if (code == IPC_session_start)
-		return login_users_start(w, frame);
-	if (code != IPC_front_ready || !ipc_get_front_ready(frame, &ready))
-		return false;
-	w->ready = true;
-	all_ready(w->parent);
-	return true;
+	return code == IPC_session_start && login_users_start(worker_of(slot), frame);
 }
-
-static void
-worker_closed(struct ipc_conn *c, void *ctx, const char *why)
-{
-	struct login_worker *w = ctx;
-
-	(void)why;
-	ipc_conn_free(c);
-	w->conn = NULL;
-	/* It broke the rules, or is dead already; its death is handled by reap(). */
-	if (w->pid != -1)
-		(void)kill(w->pid, SIGKILL);
-}
-
-static const struct ipc_conn_ops worker_ops = { .frame = worker_frame, .closed = worker_closed };
 
 /* A broker for the front of w; its end for the front, or -1. */
 static int
@@ -92,13 +55,23 @@ broker_new(struct login_worker *w)
 	return b.fd;
 }
 
-static void
-run_front(struct login_worker *w, int parent_fd, int broker_fd)
+static bool
+before_start(struct login_slot *slot)
 {
-	struct login_parent *p = w->parent;
+	struct login_worker *w = worker_of(slot);
+
+	w->broker_fd = broker_new(w);
+	return w->broker_fd != -1;
+}
+
+static void
+run_front(struct login_slot *slot, int parent_fd)
+{
+	const struct login_worker *w = worker_of(slot);
+	const struct login_parent *p = w->parent;
 	const struct login_front_start start = {
-		.daemon = p->daemon, .proto = p->proto, .limits = p->limits, .worker = w->number,
-		.parent_fd = parent_fd, .broker_fd = broker_fd,
+		.daemon = p->daemon, .proto = p->proto, .limits = p->workers.limits, .worker = slot->number,
+		.parent_fd = parent_fd, .broker_fd = w->broker_fd,
 		.connection = p->connection.rfd == -1 ? NULL : &p->connection, .implicit_tls = p->implicit_tls,
 		.certificate_fd = p->certificate_fd, .key_fd = p->key_fd,
 	};
@@ -106,83 +79,26 @@ run_front(struct login_worker *w, int parent_fd, int broker_fd)
 	login_front_run(&start);
 }
 
-/* Fork a front with its broker; false: not now. */
-static bool
-worker_start(struct login_worker *w)
+/* The front has its end of the broker now; if there is none the broker sees that, and ends. */
+static void
+after_fork(struct login_slot *slot)
 {
-	struct login_parent *p = w->parent;
-	int fds[2], broker_fd;
+	struct login_worker *w = worker_of(slot);
 
-	w->started_usec = now_mono_usec();
-	w->again_usec = 0;
-	broker_fd = broker_new(w);
-	if (broker_fd == -1)
-		return false;
-	if (!ipc_pair(fds)) {
-		(void)close(broker_fd);		/* the broker sees that, and ends */
+	(void)close(w->broker_fd);
+	w->broker_fd = -1;
+	if (slot->pid == -1)
 		w->broker_pid = -1;
-		return false;
-	}
-	w->pid = login_fork();
-	if (w->pid == 0)
-		run_front(w, fds[1], broker_fd);
-	(void)close(fds[1]);
-	(void)close(broker_fd);
-	if (w->pid == -1) {
-		(void)close(fds[0]);
-		w->broker_pid = -1;
-		return false;
-	}
-	w->conn = ipc_conn_new(p->daemon->base, fds[0], p->daemon->name, OUT_MAX, &worker_ops, w);
-	return true;		/* without memory for conn the front sees its end, and ends */
 }
 
 static void
-worker_order(struct login_worker *w, enum ipc_front_action action, int fd)
+worker_died(struct login_slot *slot)
 {
-	const struct ipc_front_do m = { .action = (uint8_t)action };
-
-	if (w->conn != NULL)
-		(void)IPC_CONN_SEND(w->conn, front_do, &m, fd);
-	else if (fd != -1)
-		(void)close(fd);
+	worker_of(slot)->broker_pid = -1;	/* it ends with its front */
+	login_users_forget(worker_of(slot));
 }
 
-/* ---- children that die ---- */
-
-static void
-end_if_done(struct login_parent *p)
-{
-	for (unsigned i = 0; i < p->worker_n; i++)
-		if (p->worker[i].pid != -1)
-			return;
-	if (p->draining && p->users.n == 0 && p->users.parking.n == 0)
-		daemon_end(p->daemon, 0);
-}
-
-static void
-worker_died(struct login_worker *w, int status)
-{
-	struct login_parent *p = w->parent;
-	uint64_t now = now_mono_usec();
-	char how[64];
-
-	w->pid = -1;
-	w->broker_pid = -1;	/* it ends with its front */
-	if (w->conn != NULL)
-		ipc_conn_free(w->conn);
-	w->conn = NULL;
-	login_users_forget(w);
-	login_limits_reset(p->limits, w->number);
-	if (p->draining)
-		return;
-	log_say(LOG_LEVEL_ERROR, "front died: %s", login_death(status, how, sizeof(how)));
-	if (!p->ready)		/* a start that fails is told to who started us */
-		daemon_end(p->daemon, WIFEXITED(status) && WEXITSTATUS(status) != 0 ? WEXITSTATUS(status) : EX_OSERR);
-	w->young = now - w->started_usec < AGAIN_USEC ? w->young + 1 : 0;
-	if (p->ready && (w->young > 1 || !worker_start(w)))
-		w->again_usec = now + AGAIN_USEC;
-}
+/* ---- other children ---- */
 
 static void
 broker_died(struct login_worker *w, int status)
@@ -190,91 +106,78 @@ broker_died(struct login_worker *w, int status)
 	char how[64];
 
 	w->broker_pid = -1;
-	if (w->pid == -1 || w->parent->draining)
+	if (w->slot.pid == -1 || w->parent->draining)
 		return;
 	log_say(LOG_LEVEL_ERROR, "broker died: %s", login_death(status, how, sizeof(how)));
-	worker_order(w, FRONT_BROKER, broker_new(w));
-}
-
-static struct login_worker *
-worker_of(struct login_parent *p, pid_t pid, bool *broker)
-{
-	for (unsigned i = 0; i < p->worker_n; i++) {
-		*broker = p->worker[i].broker_pid == pid;
-		if (*broker || p->worker[i].pid == pid)
-			return &p->worker[i];
-	}
-	return NULL;
+	login_workers_order(&w->slot, FRONT_BROKER, broker_new(w));
 }
 
 static void
-reap(struct login_parent *p)
+other_died(void *ctx, pid_t pid, int status)
 {
-	struct login_worker *w;
-	bool broker = false;
-	int status;
-	pid_t pid;
+	struct login_parent *p = ctx;
 
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-		w = worker_of(p, pid, &broker);
-		if (w == NULL)
-			(void)login_users_died(p, pid, status);
-		else if (broker)
-			broker_died(w, status);
-		else
-			worker_died(w, status);
+	for (unsigned i = 0; i < p->workers.n; i++) {
+		if (p->worker[i].broker_pid == pid) {
+			broker_died(&p->worker[i], status);
+			return;
+		}
 	}
-	end_if_done(p);
+	(void)login_users_died(p, pid, status);
+}
+
+static bool
+users_left(void *ctx)
+{
+	const struct login_parent *p = ctx;
+
+	return p->users.n != 0 || p->users.parking.n != 0;
 }
 
 static void
-on_sigchld(int number, short what, void *arg)
+kill_users(void *ctx)
 {
-	(void)number;
-	(void)what;
-	reap(arg);
+	login_users_kill(ctx);
 }
 
 /* ---- time, and the end ---- */
 
 static void
-order_all(struct login_parent *p, enum ipc_front_action action)
+on_tick(void *ctx, uint64_t now)
 {
-	for (unsigned i = 0; i < p->worker_n; i++)
-		worker_order(&p->worker[i], action, -1);
-}
+	struct login_parent *p = ctx;
 
-static void
-on_tick(int fd, short what, void *arg)
-{
-	struct login_parent *p = arg;
-	uint64_t now = now_mono_usec();
-
-	(void)fd;
-	(void)what;
 	login_users_tick(p, now);
-	for (unsigned i = 0; i < p->worker_n && !p->draining; i++) {
+	for (unsigned i = 0; i < p->workers.n && !p->draining; i++) {
 		struct login_worker *w = &p->worker[i];
 
-		if (w->again_usec != 0 && w->again_usec <= now && !worker_start(w))
-			w->again_usec = now + AGAIN_USEC;
-		else if (w->pid != -1 && w->broker_pid == -1)
-			worker_order(w, FRONT_BROKER, broker_new(w));
+		if (w->slot.pid != -1 && w->broker_pid == -1)
+			login_workers_order(&w->slot, FRONT_BROKER, broker_new(w));
 	}
 	if (p->draining && now >= p->drain_until_usec)
 		daemon_end(p->daemon, 0);
-	end_if_done(p);		/* the last parked session may have ended */
+	login_workers_end_if_done(&p->workers);	/* the last parked session may have ended */
+}
+
+static const struct login_workers_ops workers_ops = {
+	.what = "front", .prepare = before_start, .child = run_front, .forked = after_fork, .frame = worker_frame,
+	.died = worker_died, .tick = on_tick, .other_died = other_died, .others_left = users_left,
+	.kill_others = kill_users,
+};
+
+static void
+begin_draining(struct login_parent *p, uint64_t until_usec)
+{
+	p->draining = p->workers.draining = true;
+	p->drain_until_usec = until_usec;
 }
 
 /* Nothing new; sessions go on for a while. */
 static void
 wind_down(struct login_parent *p, enum ipc_front_action action)
 {
-	p->draining = true;
-	p->drain_until_usec = now_mono_usec() + DRAIN_USEC;
-	daemon_close_sockets(p->daemon);
-	order_all(p, action);
-	end_if_done(p);
+	begin_draining(p, now_mono_usec() + DRAIN_USEC);
+	login_workers_wind_down(&p->workers, action);
 }
 
 /* SIGTERM: those who are not logged in go. */
@@ -291,48 +194,15 @@ retire(void *ctx)
 	wind_down(ctx, FRONT_RETIRE);
 }
 
-static bool
-children_left(const struct login_parent *p)
-{
-	for (unsigned i = 0; i < p->worker_n; i++)
-		if (p->worker[i].pid != -1)
-			return true;
-	return p->users.n != 0;
-}
-
-static void
-time_is_up(int fd, short what, void *arg)
-{
-	struct login_parent *p = arg;
-
-	(void)fd;
-	(void)what;
-	for (unsigned i = 0; i < p->worker_n; i++)
-		if (p->worker[i].pid != -1)
-			(void)kill(p->worker[i].pid, SIGKILL);
-	login_users_kill(p);
-}
-
 /* The loop has ended (a second SIGTERM, or all is done): who is left says bye and goes, or is killed. */
 static void
 end_all(struct login_parent *p)
 {
-	const struct timeval tv = { .tv_sec = END_S };
-	struct event *timer;
-
 	p->draining = p->ending = true;
 	login_parked_end(p);
-	if (!children_left(p))
-		return;
-	order_all(p, FRONT_END);
+	login_workers_order_all(&p->workers, FRONT_END);
 	login_users_end(p);
-	timer = event_new(p->daemon->base, -1, 0, time_is_up, p);
-	if (timer == NULL || event_add(timer, &tv) != 0)
-		time_is_up(-1, 0, p);
-	while (children_left(p) && event_base_loop(p->daemon->base, EVLOOP_ONCE) == 0)
-		;
-	if (timer != NULL)
-		event_free(timer);
+	login_workers_end(&p->workers);
 }
 
 /* ---- the start ---- */
@@ -381,6 +251,7 @@ static void
 prepare(struct login_parent *p)
 {
 	struct daemon *d = p->daemon;
+	unsigned workers;
 
 	inetd_take(d, &p->connection);
 	p->implicit_tls = p->connection.rfd != -1 && is_implicit_tls(p);
@@ -390,15 +261,14 @@ prepare(struct login_parent *p)
 		log_say(LOG_LEVEL_WARNING, "no tls-certificate and tls-key: nobody can log in");
 	login_users_init(&p->users, d, daemon_open_dir(d, d->conf.mail_root));
 	login_parked_init(p);
-	p->worker_n = worker_count(p);
-	p->limits = login_limits_new(p->worker_n, d->conf.login_sessions, d->conf.login_sessions_per_client);
-	p->sigchld = evsignal_new(d->base, SIGCHLD, on_sigchld, p);
-	p->tick = event_new(d->base, -1, EV_PERSIST, on_tick, p);
-	if (p->limits == NULL || p->sigchld == NULL || event_add(p->sigchld, NULL) != 0 || p->tick == NULL ||
-	    event_add(p->tick, &(struct timeval){ .tv_sec = 1 }) != 0)
-		log_fatal(EX_OSERR, "no memory");
-	for (unsigned i = 0; i < LOGIN_WORKERS; i++)
-		p->worker[i] = (struct login_worker){ .parent = p, .number = i, .pid = -1, .broker_pid = -1 };
+	workers = worker_count(p);
+	p->workers = (struct login_workers){ .daemon = d, .ops = &workers_ops, .ctx = p,
+	    .limits = login_limits_new(workers, d->conf.login_sessions, d->conf.login_sessions_per_client) };
+	login_workers_init(&p->workers);
+	for (unsigned i = 0; i < workers; i++) {
+		p->worker[i] = (struct login_worker){ .parent = p, .broker_pid = -1, .broker_fd = -1 };
+		login_workers_add(&p->workers, &p->worker[i].slot);
+	}
 }
 
 /* Users' processes inherit these limits of where they may write, and narrow them to one Maildir. */
@@ -467,15 +337,12 @@ login_main(struct daemon *d, const struct login_proto *proto, const struct user_
 		probe(&p);
 	warm_up();
 	confine(&p);
-	for (unsigned i = 0; i < p.worker_n; i++)
-		if (!worker_start(&p.worker[i]))
-			log_fatal(EX_OSERR, "cannot fork: %s", strerror(errno));
+	login_workers_start(&p.workers);
 	if (p.connection.rfd != -1) {
 		(void)close(p.connection.rfd);
 		if (p.connection.wfd != p.connection.rfd)
 			(void)close(p.connection.wfd);
-		p.draining = true;	/* done when the connection is */
-		p.drain_until_usec = UINT64_MAX;
+		begin_draining(&p, UINT64_MAX);	/* done when the connection is */
 	}
 	d->drain = drain;
 	d->retire = retire;

@@ -19,6 +19,7 @@
 #include "inetd.h"
 #include "login/login.h"
 #include "login/login_limits.h"
+#include "login/login_workers.h"
 #include "login/user_process.h"
 
 struct event;
@@ -27,14 +28,10 @@ struct login_parent;
 
 /* A front and its broker. */
 struct login_worker {
+	struct login_slot	 slot;
 	struct login_parent	*parent;
-	unsigned		 number;
-	pid_t			 pid, broker_pid;	/* -1: none */
-	struct ipc_conn		*conn;		/* NULL: none */
-	bool			 ready;		/* it has been so once */
-	unsigned		 young;		/* how many in a row died soon after their start */
-	uint64_t		 started_usec;	/* monotonic */
-	uint64_t		 again_usec;	/* to be started then; 0: not waited for */
+	pid_t			 broker_pid;	/* -1: none */
+	int			 broker_fd;	/* for the front that is just started; -1: none */
 };
 
 /* Who a user is and where the Maildir lies: ticket_mailbox as auth gave it; shared. */
@@ -101,15 +98,12 @@ struct login_parent {
 	struct daemon		*daemon;
 	const struct login_proto *proto;
 	const struct user_proto	*user_proto;
-	struct login_limits	*limits;
+	struct login_workers	 workers;
 	struct login_worker	 worker[LOGIN_WORKERS];
-	unsigned		 worker_n;
 	struct login_users	 users;
-	struct event		*sigchld, *tick;
 	int			 certificate_fd, key_fd;	/* open, never read; -1: no TLS */
 	struct inetd_connection	 connection;	/* the only one; rfd -1: there is none, fronts listen */
 	bool			 implicit_tls;	/* of that connection */
-	bool			 ready;		/* all fronts have been */
 	bool			 draining, ending;
 	uint64_t		 drain_until_usec;	/* monotonic */
 };
@@ -147,8 +141,5 @@ void login_parked_forget(struct login_user *u);
 void login_parked_tick(struct login_parent *p, uint64_t now_usec);
 /* All parked sessions are told and closed. */
 void login_parked_end(struct login_parent *p);
-
-/* "exit 1", "signal 31 (Bad system call)" */
-const char *login_death(int status, char *out, size_t size);
 
 #endif

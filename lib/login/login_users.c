@@ -42,7 +42,7 @@ static void
 start_done(struct login_parent *p, struct login_start *s, enum verdict verdict)
 {
 	struct ipc_session_started m = { .id = s->front_id, .verdict = (uint8_t)verdict };
-	struct ipc_conn *front = s->worker == NULL ? NULL : s->worker->conn;
+	struct ipc_conn *front = s->worker == NULL ? NULL : s->worker->slot.conn;
 
 	if (verdict == OK)
 		m.pid = (uint32_t)s->user->pid;
@@ -438,7 +438,7 @@ refuse(struct login_worker *w, uint32_t id)
 {
 	const struct ipc_session_started m = { .id = id, .verdict = TEMP };
 
-	(void)IPC_CONN_SEND(w->conn, session_started, &m, -1);
+	(void)IPC_CONN_SEND(w->slot.conn, session_started, &m, -1);
 }
 
 bool
@@ -478,16 +478,6 @@ login_users_forget(struct login_worker *w)
 	TAILQ_FOREACH(s, &w->parent->users.starts, entry)
 		if (s->worker == w)
 			s->worker = NULL;
-}
-
-const char *
-login_death(int status, char *out, size_t size)
-{
-	if (WIFSIGNALED(status))
-		(void)snprintf(out, size, "signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
-	else
-		(void)snprintf(out, size, "exit %d", WEXITSTATUS(status));
-	return out;
 }
 
 bool
