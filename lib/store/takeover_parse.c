@@ -154,6 +154,8 @@ drop_doubles(struct takeover *t)
 	struct takeover_entry **by;
 	size_t to = 0;
 
+	if (t->n == 0)
+		return true;
 	qsort(t->at, t->n, sizeof(*t->at), by_uid);
 	by = sorted_by_base(t);
 	if (by == NULL)
