@@ -131,10 +131,12 @@ by_base(const void *a, const void *b)
 	size_t len = (*x)->base.len < (*y)->base.len ? (*x)->base.len : (*y)->base.len;
 	int c = memcmp((*x)->base.ptr, (*y)->base.ptr, len);
 
-	return c != 0 ? c : ((*x)->base.len > (*y)->base.len) - ((*x)->base.len < (*y)->base.len);
+	if (c == 0)
+		c = ((*x)->base.len > (*y)->base.len) - ((*x)->base.len < (*y)->base.len);
+	return c != 0 ? c : by_uid(*x, *y);
 }
 
-/* Pointers to the entries, by base name; NULL: no memory. */
+/* Pointers to the entries, by base name, then UID; NULL: no memory. */
 static struct takeover_entry **
 sorted_by_base(struct takeover *t)
 {
