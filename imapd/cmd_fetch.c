@@ -10,10 +10,10 @@
 #include <string.h>
 
 #include "imap_cmd.h"
-#include "imap_envelope.h"
 #include "imap_message.h"
 #include "imap_preview.h"
-#include "imap_write.h"
+#include "mime/imap_envelope.h"
+#include "mime/imap_write.h"
 
 #define PIECE		(32 * 1024)	/* octets of a body written at once */
 #define WORK_MAX	(8 * 1024 * 1024)	/* octets read before others have their turn */

@@ -10,7 +10,7 @@
 #include "imap_list.h"
 #include "imap_name.h"
 #include "imap_status.h"
-#include "imap_write.h"
+#include "mime/imap_write.h"
 
 #define PATTERNS_MAX	64
 #define AT_ONCE		16	/* STATUS of so many, then others have their turn */

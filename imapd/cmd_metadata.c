@@ -2,7 +2,7 @@
 #include <strings.h>
 
 #include "imap_cmd.h"
-#include "imap_write.h"
+#include "mime/imap_write.h"
 
 #define ENTRIES_MAX	100		/* named in one command */
 #define TEXT_MAX	(8 * 1024 * 1024)	/* octets of all annotations of a mailbox */

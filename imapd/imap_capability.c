@@ -1,7 +1,7 @@
 /* What is announced after login; before it, imap_login.c says. */
 #include "imap_name.h"
 #include "imap_session.h"
-#include "imap_write.h"
+#include "mime/imap_write.h"
 
 static const char capabilities[] =
 	"IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE IDLE NAMESPACE CHILDREN UNSELECT UIDPLUS MOVE SPECIAL-USE "

@@ -5,7 +5,7 @@
 #include <uninorm.h>
 #include <unistr.h>
 
-#include "imap_write.h"
+#include "mime/imap_write.h"
 #include "store/store.h"
 
 #define NAME_MAX_OCTETS	(8 * STORE_NAME_MAX)	/* longer ones are no names */

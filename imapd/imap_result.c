@@ -2,7 +2,7 @@
 
 #include <stdlib.h>
 
-#include "imap_write.h"
+#include "mime/imap_write.h"
 
 static uint32_t
 number_of(const struct imap_session *s, uint32_t seq)

@@ -5,7 +5,7 @@
 #include <time.h>
 
 #include "imap_cmd.h"
-#include "imap_write.h"
+#include "mime/imap_write.h"
 
 #define PROGRESS_MS 10000	/* RFC 9585 section 4: not more often than in 10 seconds */
 

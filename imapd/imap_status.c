@@ -1,6 +1,6 @@
 #include "imap_status.h"
 
-#include "imap_write.h"
+#include "mime/imap_write.h"
 
 enum item {
 	ITEM_MESSAGES, ITEM_RECENT, ITEM_UIDNEXT, ITEM_UIDVALIDITY, ITEM_UNSEEN, ITEM_DELETED,

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 
 #include "imap_session.h"
-#include "imap_write.h"
+#include "mime/imap_write.h"
 
 static const struct {
 	unsigned	 bit;

@@ -1,7 +1,7 @@
 #include <stdlib.h>
 
 #include "imap_thread_int.h"
-#include "imap_write.h"
+#include "mime/imap_write.h"
 
 struct imap_threads *
 imap_threads_new(uint64_t seed)

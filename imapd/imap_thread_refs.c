@@ -2,7 +2,7 @@
 #include <stdlib.h>
 
 #include "imap_thread_int.h"
-#include "imap_write.h"
+#include "mime/imap_write.h"
 
 #define NONE		0
 #define CLIMB_MAX	100000000	/* steps towards roots, all in all: what is beyond is taken for a loop */

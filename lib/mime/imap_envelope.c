@@ -1,6 +1,6 @@
-#include "imap_envelope.h"
+#include "mime/imap_envelope.h"
 
-#include "imap_write.h"
+#include "mime/imap_write.h"
 
 /* nstring of a field's value: unfolded, not decoded. */
 static void

@@ -1,4 +1,4 @@
-#include "imap_write.h"
+#include "mime/imap_write.h"
 
 #include <string.h>
 #include <time.h>

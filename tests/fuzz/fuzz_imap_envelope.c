@@ -2,8 +2,8 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#include "imapd/imap_envelope.h"
 #include "imapd/imap_parse.h"
+#include "mime/imap_envelope.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -4,7 +4,7 @@
 
 #include "imapd/imap_list.h"
 #include "imapd/imap_parse.h"
-#include "imapd/imap_write.h"
+#include "mime/imap_write.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

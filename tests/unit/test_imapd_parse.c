@@ -8,7 +8,7 @@
 
 #include "imapd/imap_list.h"
 #include "imapd/imap_parse.h"
-#include "imapd/imap_write.h"
+#include "mime/imap_write.h"
 
 /* A parser on a text, with a pool that is gone at the next call. */
 static struct imap_pool pool;

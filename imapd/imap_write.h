@@ -1,2 +1,0 @@
-/* Where it was before deliver needed it, too. */
-#include "mime/imap_write.h"
