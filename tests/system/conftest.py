@@ -48,6 +48,15 @@ def wait_until(condition, seconds=10, what="condition"):
         time.sleep(0.01)
 
 
+def alive(pid):
+    """Is that a process, and no zombie?"""
+    try:
+        with open(f"/proc/{pid}/stat") as f:
+            return f.read().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def free_port_base():
     """A port base whose seven ports are free now, and not of those that outgoing connections take."""
     for _ in range(200):

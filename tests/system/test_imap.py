@@ -10,7 +10,7 @@ import zlib
 
 import pytest
 
-from conftest import SAN, SLOW, wait_until
+from conftest import SAN, SLOW, alive, wait_until
 
 
 class Session:
@@ -231,8 +231,11 @@ def test_pipelined_commands_come_in_order(suite):
 
 
 def user_pid(suite, user="alice@example.test"):
-    """The user's process that the last login went to."""
-    return int(re.findall(rf"imap-login\[\d+\]: Login: user=<{re.escape(user)}>.* mpid=(\d+)", suite.log())[-1])
+    """The user's process that the last login went to; the line about it may come a moment after the answer."""
+    def last():
+        found = re.findall(rf"imap-login\[\d+\]: Login: user=<{re.escape(user)}>.* mpid=(\d+)", suite.log())
+        return int(found[-1]) if found and alive(found[-1]) else None
+    return wait_until(last, 10, f"the login of {user} in the log")
 
 
 def user_process(suite, user="alice@example.test"):
@@ -363,9 +366,11 @@ def subjects(s, name):
 
 def work_until_killed(s, rng, acked, round_):
     """APPEND, COPY and MOVE between two mailboxes; acked: subjects whose APPEND was answered, and how many there may be."""
+    end = time.monotonic() + 30 * SLOW
     try:
         s.select("A")
         for i in range(10**6):
+            assert time.monotonic() < end, "nobody killed it"
             subject = f"r{round_}n{i}"
             acked.setdefault(subject, [0, 0])[1] += 1
             uid = s.append("A", subject)

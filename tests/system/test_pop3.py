@@ -15,7 +15,7 @@ import time
 
 import pytest
 
-from conftest import BIN, SAN, SLOW, wait_until
+from conftest import BIN, SAN, SLOW, alive, wait_until
 
 ROOT = os.geteuid() == 0
 
@@ -89,8 +89,11 @@ class Pop:
         return [p for p in children(self.parent()) if kind(p) == name]
 
     def user_pid(self, user):
-        found = re.findall(rf"Login: user=<{user}@.*mpid=(\d+)", self.suite.log())
-        return int(found[-1])
+        """The user's process that the last login went to; the line about it may come a moment after the answer."""
+        def last():
+            found = re.findall(rf"Login: user=<{user}@.*mpid=(\d+)", self.suite.log())
+            return int(found[-1]) if found and alive(found[-1]) else None
+        return wait_until(last, 10, f"the login of {user} in the log")
 
     # -- mail --
 
