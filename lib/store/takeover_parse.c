@@ -131,8 +131,15 @@ by_base(const void *a, const void *b)
 	size_t len = (*x)->base.len < (*y)->base.len ? (*x)->base.len : (*y)->base.len;
 	int c = memcmp((*x)->base.ptr, (*y)->base.ptr, len);
 
-	if (c == 0)
-		c = ((*x)->base.len > (*y)->base.len) - ((*x)->base.len < (*y)->base.len);
+	return c != 0 ? c : ((*x)->base.len > (*y)->base.len) - ((*x)->base.len < (*y)->base.len);
+}
+
+static int
+by_base_and_uid(const void *a, const void *b)
+{
+	const struct takeover_entry *const *x = a, *const *y = b;
+	int c = by_base(a, b);
+
 	return c != 0 ? c : by_uid(*x, *y);
 }
 
@@ -145,7 +152,7 @@ sorted_by_base(struct takeover *t)
 	for (size_t i = 0; by != NULL && i < t->n; i++)
 		by[i] = &t->at[i];
 	if (by != NULL)
-		qsort(by, t->n, sizeof(*by), by_base);
+		qsort(by, t->n, sizeof(*by), by_base_and_uid);
 	return by;
 }
 

@@ -39,6 +39,7 @@ lists(void **unused)
 		{ "3 V77 N9\n3 :1.a.h\n3 :2.b.h\n4 :1.a.h\n0 :3.c.h\nx\n5 :../x\n5 :\n", true,
 		    "77 9 3 2.b.h - 4 1.a.h - " },
 		{ "2 77 9\n3 1.a.h\n", true, "77 9 3 1.a.h - " },
+		{ "2 77 9\n3 1.a.h\n5 1.a.h\n4 1.a.h\n", true, "77 9 5 1.a.h - " },
 		{ "3 V77 N9\n", true, "77 9 " },
 		{ "3 V0 N9\n", false, "" }, { "3 V77\n", false, "" }, { "4 V77 N9\n", false, "" }, { "1 77\n", false, "" },
 		{ "", false, "" }, { "garbage", false, "" }, { "1 4294967296 9\n", false, "" },
