@@ -178,7 +178,7 @@ def test_kill_at_every_call(make_queue):
 def test_order_of_sync_and_answer(queue):
     """Every answer comes after a sync that covers its record (RELIABILITY P5)."""
     trace = f"{queue.dir}/strace"
-    tracer = subprocess.Popen(["strace", "-qq", "-s", "8", "-e", "trace=pwritev,fdatasync,fsync,renameat2,sendmsg", "-o", trace,
+    tracer = subprocess.Popen(["strace", "-qq", "-xx", "-s", "8", "-e", "trace=pwritev,fdatasync,fsync,renameat2,sendmsg", "-o", trace,
                                "-p", str(queue.process.pid)])
     wait_until(lambda: os.path.exists(trace) and "TracerPid:\t0" not in open(f"/proc/{queue.process.pid}/status").read())
     smtpd, n = queue.smtpd(), 0
@@ -200,7 +200,7 @@ def test_order_of_sync_and_answer(queue):
             folder_dirty = False
         elif call == "fdatasync":
             log_dirty = False
-        elif call == "sendmsg" and '"\\7\\1' in line:	# submit_result
+        elif call == "sendmsg" and '"\\x07\\x01' in line:	# submit_result
             assert not log_dirty and not folder_dirty, line
             n += 1
     assert n == 70
