@@ -83,7 +83,7 @@ imap_deflate_more(struct imap_deflate *d, struct slice *data)
 	result = inflate(&d->in, Z_SYNC_FLUSH);
 	d->len = sizeof(d->plain) - d->in.avail_out;
 	*data = slice_sub(*data, n - d->in.avail_in, data->len);
-	/* Z_BUF_ERROR: nothing to do, for now. */
+	/* Z_BUF_ERROR: all input is taken; there is nothing to give before more comes. */
 	return result == Z_OK || result == Z_BUF_ERROR;
 }
 
